@@ -1,0 +1,1 @@
+"""Leasehold: heavy work asks first."""

@@ -1,0 +1,1 @@
+"""One file per noun: authenticate, decode, await one service call, encode."""

@@ -1,0 +1,1 @@
+"""The shell around the decisions: the ledger and one service per noun."""

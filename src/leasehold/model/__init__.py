@@ -1,0 +1,1 @@
+"""What exists: frozen records, identifiers, commands, refusals, errors. No I/O and no clock."""

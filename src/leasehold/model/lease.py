@@ -1,0 +1,162 @@
+"""Leases: what is asked, what is granted, and how a lease may change (LEASE-1…3, INV-5)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from leasehold.model.charge import Charge
+from leasehold.model.priority import Priority
+
+
+class LeaseState(StrEnum):
+    OFFERED = "OFFERED"
+    ACTIVE = "ACTIVE"
+    REVOKING = "REVOKING"
+    EXPIRED = "EXPIRED"
+    RELEASED = "RELEASED"
+    REVOKED = "REVOKED"
+
+
+TRANSITIONS: dict[LeaseState, frozenset[LeaseState]] = {
+    LeaseState.OFFERED: frozenset(
+        {LeaseState.ACTIVE, LeaseState.REVOKING, LeaseState.EXPIRED, LeaseState.RELEASED}
+    ),
+    LeaseState.ACTIVE: frozenset({LeaseState.REVOKING, LeaseState.EXPIRED, LeaseState.RELEASED}),
+    LeaseState.REVOKING: frozenset({LeaseState.REVOKED, LeaseState.RELEASED}),
+    LeaseState.EXPIRED: frozenset(),
+    LeaseState.RELEASED: frozenset(),
+    LeaseState.REVOKED: frozenset(),
+}
+"""The one table of transitions (INV-5). The first three states are live: they hold their charge."""
+
+LIVE = frozenset({LeaseState.OFFERED, LeaseState.ACTIVE, LeaseState.REVOKING})
+
+
+class Flag(StrEnum):
+    SILENT = "silent"
+    UNATTENDED = "unattended"
+    OVERTIME = "overtime"
+    FROZEN = "frozen"
+    LOST = "lost"
+
+
+class OnBusy(StrEnum):
+    KEEP = "keep"
+    THROTTLE = "throttle"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class OnLost(StrEnum):
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+class Constraint(StrEnum):
+    """What the work will press (LEASE-25)."""
+
+    CPU_HEAVY = "cpu_heavy"
+    DISK_WRITE_HEAVY = "disk_write_heavy"
+    NETWORK_HEAVY = "network_heavy"
+    GPU = "gpu"
+
+
+class Process(msgspec.Struct, frozen=True, gc=False):
+    """One process, identified beyond the reuse of its pid: start time in clock ticks since that boot."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+class Binding(msgspec.Struct, frozen=True, gc=False):
+    """What a lease is bound to on this node (LEASE-22).
+
+    `caller` is the process that asked over the Unix socket; it frees an OFFERED lease by its death, and its death makes
+    the work unattended. `work` are the processes whose life keeps the charge. `cgroup` is where they were put, if anywhere.
+    """
+
+    caller: Process | None = None
+    work: tuple[Process, ...] = ()
+    cgroup: str = ""
+
+
+UNBOUND = Binding()
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """A normalised request: defaults filled in, rights applied, cost decided. Everything policy needs is here.
+
+    `bound_ms` is the time after which the work will have ended as far as anybody promised (0: nobody did);
+    `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
+    `notice` is a sentence for the answer where the request was judged as something less than was asked.
+    """
+
+    holder: str
+    job_type: str
+    charge: Charge
+    node: str
+    principal: str = ""
+    tenant: str = "default"
+    priority: Priority = Priority.NORMAL
+    quiet_gate: bool = True
+    constraints: tuple[Constraint, ...] = ()
+    disk: str = ""
+    on_busy: OnBusy = OnBusy.KEEP
+    on_lost: OnLost = OnLost.CONTINUE
+    expected_ms: int = 60_000
+    bound_ms: int = 0
+    caller: Process | None = None
+    notice: str = ""
+    label: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """What the work really used, from reports and measurement."""
+
+    cpu_ms: int = 0
+    memory_peak_bytes: int = 0
+    bytes_moved: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """The durable record (LEASE-3). Deadlines and progress are volatile and stand in `Liveness`.
+
+    `granted_ms` is on the ledger's clock, `granted_wall_ms` and `ended_wall_ms` are wall time for people.
+    """
+
+    lease_id: str
+    token: int
+    ask: Ask
+    state: LeaseState
+    granted_ms: int
+    granted_wall_ms: int
+    flags: tuple[Flag, ...] = ()
+    binding: Binding = UNBOUND
+    revoke_note: str = ""
+    ended_ms: int = 0
+    ended_wall_ms: int = 0
+    end_reason: str = ""
+    usage: Usage = Usage()
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in LIVE
+
+
+class Liveness(msgspec.Struct):
+    """What moves without a write (INV-4): mutable, and lost with the process.
+
+    `deadline_ms` is when the lease expires if nobody renews it. In REVOKING it is the end of the grace period.
+    """
+
+    deadline_ms: int
+    renewed_wall_ms: int = 0
+    progress: float | None = None
+    message: str = ""
+    metrics: dict[str, float | str] = {}
+    cpu_ms: int = 0
+    memory_bytes: int = 0
+    memory_peak_bytes: int = 0

@@ -1,0 +1,54 @@
+"""The waiting line: one record per waiter, one per flow (LEASE-7, QUEUE-6)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.model.lease import Ask
+
+
+class Waiter(msgspec.Struct, frozen=True, gc=False):
+    """A request that waits, held or polling. Durable: its ticket was told to somebody.
+
+    `number` orders submissions. `due_ms` is QUEUE-6's static key on the ledger's clock: min(deadline, submission + the
+    lane's offset). Whether somebody is connected, and until when room is reserved, is volatile: see `Presence`.
+    """
+
+    ticket: str
+    number: int
+    ask: Ask
+    since_ms: int
+    due_ms: int
+
+
+class Presence(msgspec.Struct):
+    """Whether a waiter's caller is there: mutable and volatile.
+
+    `held` while a call is open for it: it can be granted at any moment. Otherwise it may claim room until
+    `reserves_until_ms` (the retry time that it was told + 2 s), and its place is kept until `forget_ms`.
+    """
+
+    held: bool
+    reserves_until_ms: int
+    forget_ms: int
+
+
+class Flow(msgspec.Struct, frozen=True, gc=False):
+    """Start-time fair queuing's memory for one flow, at one level of the tree (QUEUE-6).
+
+    `key` is `tenant`, `tenant/holder` or `tenant/holder/LANE`; the root is "". `finish` is the last finish tag in integer
+    unit-milliseconds; `virtual` is V for the children of this flow: the start tag last dispatched below it.
+    """
+
+    key: str
+    finish: int = 0
+    virtual: int = 0
+
+
+class Semaphore(msgspec.Struct, frozen=True, gc=False):
+    """A lock (size 1) or counted semaphore of the ledger (LEASE-21)."""
+
+    name: str
+    size: int
+    set_by: str = ""
+    set_wall_ms: int = 0

@@ -1,0 +1,70 @@
+"""Policy settings: frozen versions, made by `config` and handed in. Units stand in the names."""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.model.priority import Priority
+
+
+class CapacitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """LEASE-6. `curve` lists (score, share in basis points), rising; between its points it is linear."""
+
+    headroom_pct: int = 5
+    reserve_units: int = 5
+    curve: tuple[tuple[int, int], ...] = ((0, 0), (50, 5_000), (80, 10_000), (100, 10_000))
+    memory_reserve_bytes: int = 256 << 20
+    disk_reserve_bytes: int = 1 << 30
+    max_per_node: int = 256
+    max_per_holder_per_node: int = 64
+    class_units: dict[str, int] = {"LOW": 10, "NORMAL": 30, "HIGH": 60}
+    cpu_heavy_at_once: int = 0  # 0: half the cores and at least 2
+    network_heavy_at_once: int = 2
+    disk_write_heavy_at_once: int = 1
+
+
+class LeaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """LEASE-7, 10, 13. All in milliseconds."""
+
+    ttl_ms: int = 30_000
+    offer_ms: int = 5_000
+    offer_refresh_ms: int = 2_000
+    grace_ms: int = 10_000
+    grace_max_ms: int = 600_000
+    ended_shown: int = 200
+
+
+class LineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """QUEUE-6, 7 and LEASE-7. Lane weights and offsets go by priority, URGENT first."""
+
+    weights: tuple[int, int, int, int, int] = (16, 8, 4, 2, 1)
+    offsets_ms: tuple[int, int, int, int, int] = (300_000, 3_600_000, 21_600_000, 86_400_000, 259_200_000)
+    strict: tuple[Priority, ...] = ()
+    tenant_weights: dict[str, int] = {}
+    holder_weights: dict[str, int] = {}
+    looked_at: int = 256
+    waiters_max: int = 10_000
+    waiters_per_holder_max: int = 1_000
+    ticket_ms: int = 600_000
+    reserve_slack_ms: int = 2_000
+
+
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """LEASE-4, LEASE-8, LEASE-27, OPS-31."""
+
+    request_burst: int = 10
+    request_per_minute: int = 60
+    idempotency_ms: int = 86_400_000
+    idempotency_per_principal: int = 10_000
+    commands_waiting: int = 10_000
+    bytes_waiting: int = 64 << 20
+    semaphores_max: int = 10_000
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that the decisions of the ledger read. One frozen version at a time."""
+
+    capacity: CapacitySettings = CapacitySettings()
+    lease: LeaseSettings = LeaseSettings()
+    line: LineSettings = LineSettings()
+    limits: LimitSettings = LimitSettings()

@@ -1,0 +1,1 @@
+"""What is needed from outside, as protocols whose docstrings are law."""

@@ -1,0 +1,47 @@
+"""The port of what has ended: finished records, events, folded counters (design: Archive; LEASE-16)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Fold(msgspec.Struct, frozen=True):
+    """A folded counter: how often `code` happened to `holder`, first and last (wall ms), with the last sentence."""
+
+    holder: str
+    code: str
+    first_wall_ms: int
+    last_wall_ms: int
+    count: int
+    sentence: str = ""
+
+
+class Archive(Protocol):
+    """Read from threads of its own, never through the writer. Embedded: the store's own SQLite file, read-only connections."""
+
+    async def finished(self, prefix: str, *, limit: int, before: str | None = None) -> Sequence[tuple[str, bytes]]:
+        """Finished records under `prefix`, newest first; `before` is the last key of the page before (≤ 1,000)."""
+        ...
+
+    async def find(self, key: str) -> bytes | None:
+        """One finished record by its key."""
+        ...
+
+    async def events(self, *, after: int, limit: int) -> Sequence[bytes]:
+        """Encoded event records (one per batch, each a list of events) that hold events numbered above `after`, in order."""
+        ...
+
+    async def fold(self, folds: Sequence[Fold]) -> None:
+        """Add to the counters, in one transaction of their own. Losing the last 5 s of them in a crash is allowed (INV-4)."""
+        ...
+
+    async def folds(self, *, holder: str | None, since_wall_ms: int) -> Sequence[Fold]:
+        """Counters of the range, per holder and code, most recent first, at most 10,000."""
+        ...
+
+    async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
+        """Drop the oldest that is past its time or over the size, a slice per call; how many rows went (0: done)."""
+        ...

@@ -1,0 +1,1 @@
+"""Clocks, ids, randomness, logging: the only place that reads them."""

@@ -1,0 +1,1 @@
+"""Contract suites, simulation, fakes and factories. Shipped, never imported by the product."""
