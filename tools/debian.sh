@@ -1,0 +1,23 @@
+# Sourced by the other scripts: installs missing Debian packages where that is possible, else says what to type.
+
+# debian_install REASON PACKAGE...: installs the packages as root with apt-get; otherwise prints the one line to
+# type and fails.
+debian_install() {
+    reason=$1
+    shift
+    echo "$reason" >&2
+    if ! command -v apt-get >/dev/null; then
+        echo "please install with your system's package tool: $*" >&2
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "please type: sudo apt-get install -y --no-install-recommends $*" >&2
+        return 1
+    fi
+    echo "installing with apt-get: $*" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 && return
+    # The lists may be missing or old.
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
