@@ -21,3 +21,14 @@ debian_install() {
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
+
+# debian_missing FILE: of the packages that FILE lists (one a line, `#` starts a comment), those not installed.
+# Empty where there is no dpkg.
+debian_missing() {
+    command -v dpkg-query >/dev/null || return 0
+    sed 's/#.*//' "$1" | while read -r package; do
+        if [ -n "$package" ] && ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
+            printf '%s ' "$package"
+        fi
+    done
+}
