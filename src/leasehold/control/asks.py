@@ -1,0 +1,105 @@
+"""From a request on the wire to an `Ask`: defaults filled in, rights applied, the cost decided (LEASE-1, 4, 24)."""
+
+from __future__ import annotations
+
+from leasehold.core import cost
+from leasehold.core.state import State
+from leasehold.model.errors import Invalid, NotPermitted
+from leasehold.model.lease import Ask, Constraint, OnBusy, OnLost, Process
+from leasehold.model.principal import Principal
+from leasehold.model.priority import Priority
+from leasehold.model.settings import PolicySettings
+from leasehold.ports.host import Host
+from leasehold.wire.lease import HeavyLeaseRequest
+
+EXPECTED_DEFAULT_MS = 60_000
+"""What the order charges work of which nothing is known: a minute."""
+
+
+def build(
+    principal: Principal,
+    body: HeavyLeaseRequest,
+    state: State,
+    settings: PolicySettings,
+    *,
+    host: Host,
+    caller: Process | None,
+) -> Ask:
+    """The normalised request. Raises Invalid with the field and what was expected, NotPermitted."""
+    if state.view is not None and body.node not in (None, "any", state.node_id):
+        raise Invalid(
+            f"node: no node of that name is known; this server's node is {state.node_id}", field="$.node", expected=state.node_id
+        )
+    wanted = _wanted(body)
+    local = principal.local or principal.may("lease:costless")
+    if not wanted.has_cost and not wanted.semaphores and not local:
+        raise Invalid(
+            "one of cost_units, cost_class, resources, locks or slots is needed, so that there is something to weigh",
+            field="$",
+            expected="cost_units, cost_class, resources, locks or slots",
+        )
+    holder = _holder(principal, body)
+    learned = state.learned.get(f"{holder}/{body.job_type}")
+    totals = host.totals()
+    units = learned.suggested_units if learned is not None else 0
+    charge = cost.charge(wanted, totals, settings.capacity, units)
+    priority, quiet_gate, notice = _rights(principal, body)
+    expected_ms = (body.expected_duration_sec or 0) * 1000
+    learned_ms = learned.duration_p50_ms if learned is not None else 0
+    learned_bound_ms = learned.duration_p95_ms if learned is not None else 0
+    return Ask(
+        holder=holder,
+        job_type=body.job_type,
+        charge=charge,
+        node=state.node_id,
+        principal=principal.name,
+        priority=priority,
+        quiet_gate=quiet_gate,
+        constraints=tuple(Constraint(name) for name in sorted(set(body.constraints))),
+        disk=host.disk_of(body.path) if "disk_write_heavy" in body.constraints else "",
+        on_busy=OnBusy(body.on_busy),
+        on_lost=OnLost(body.on_lost or ("stop" if body.locks else "continue")),
+        expected_ms=expected_ms or learned_ms or EXPECTED_DEFAULT_MS,
+        bound_ms=expected_ms or learned_bound_ms,
+        caller=caller,
+        notice=notice,
+        label=body.label,
+    )
+
+
+def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
+    resources = body.resources
+    semaphores = (*body.locks, *(slot.name for slot in body.slots))
+    if len(set(semaphores)) != len(semaphores):
+        raise Invalid("locks and slots must not name the same thing twice", field="$.locks", expected="distinct names")
+    return cost.Wanted(
+        units=body.cost_units or 0,
+        cost_class=body.cost_class or "",
+        cpu_millicores=(resources and resources.cpu_millicores) or 0,
+        memory_bytes=(resources and resources.memory_bytes) or 0,
+        disk_bytes=(resources and resources.disk_bytes) or 0,
+        devices=(resources and resources.devices) or {},
+        semaphores=semaphores,
+    )
+
+
+def _holder(principal: Principal, body: HeavyLeaseRequest) -> str:
+    """The credential's own name; only who may act for others sets another one (LEASE-1)."""
+    if body.addon_id is None or body.addon_id == principal.name:
+        return principal.name
+    if not principal.may("lease:for-others"):
+        raise NotPermitted(f"addon_id: {principal.name} may ask for itself only; leave addon_id out")
+    return body.addon_id
+
+
+def _rights(principal: Principal, body: HeavyLeaseRequest) -> tuple[Priority, bool, str]:
+    """Priority and quiet gate as far as the caller may choose them; a sentence where they were lowered (LEASE-4)."""
+    try:
+        priority = Priority.parse(body.priority)
+    except ValueError as error:
+        raise Invalid(f"priority: {error}", field="$.priority", expected=str(error)) from error
+    wants_now = body.start == "now" or priority <= Priority.HIGH
+    if wants_now and not principal.may("lease:now"):
+        notice = f"{principal.name} lacks the right lease:now: judged as start=quiet, priority {max(priority, Priority.NORMAL).name}"
+        return max(priority, Priority.NORMAL), True, notice
+    return priority, body.start == "quiet", ""

@@ -1,0 +1,195 @@
+"""May this start here, now? The policy of LEASE-4, as a pure function that returns every reason that applies."""
+
+from __future__ import annotations
+
+from leasehold.core import capacity
+from leasehold.core.state import State
+from leasehold.model.charge import DEVICE, Charge
+from leasehold.model.lease import Ask, Constraint
+from leasehold.model.node import STALE_AFTER_MS, NodeView
+from leasehold.model.priority import Priority
+from leasehold.model.refusal import RANK, Code, Reason
+from leasehold.model.settings import PolicySettings
+
+RETRY_DEFAULT_S = 2
+RETRY_MAX_S = 300
+
+
+def admissible(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> bool:
+    """Whether nothing at all stands against it (the line apart). The cheap form of `reasons(...) == []`."""
+    return not gates(state, ask, now_ms, settings) and not rooms(state, ask, settings)
+
+
+def reasons(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list[Reason]:
+    """All reasons that apply, the decisive one first. Empty when it may start (the line apart)."""
+    found = never(state, ask, settings) or [
+        *gates(state, ask, now_ms, settings),
+        *rooms(state, ask, settings),
+    ]
+    return sorted(found, key=lambda reason: RANK[reason.code])
+
+
+def never(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
+    """NEVER_FITS: what no moment could ever hold. No retry time."""
+    if state.view is None:
+        return []
+    return [
+        Reason(
+            Code.NEVER_FITS,
+            f"This node can never hold it: {capacity.sentence(short)}",
+            "ask for less, or for another node",
+            capacity.figures(short),
+        )
+        for short in capacity.never_fits(ask.charge, state.view.totals, settings.capacity)
+    ]
+
+
+def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list[Reason]:
+    """Reasons that are about the machine's state, not about room. Locks and slots alone skip them (LEASE-24)."""
+    if not ask.charge.is_work:
+        return []
+    view = state.view
+    if view is None or view.state == "UNKNOWN" or view.score is None or now_ms - view.measured_ms > STALE_AFTER_MS:
+        return [_unknown(view, now_ms)]
+    found: list[Reason] = []
+    if state.unsettled:
+        found.append(_unsettled(state))
+    if not view.always:
+        found.extend(_quiet_gates(view, ask, now_ms))
+    if ask.constraints:
+        found.extend(_pressed(view, ask))
+    return found
+
+
+def _unknown(view: NodeView | None, now_ms: int) -> Reason:
+    if view is None:
+        sentence = "Nothing is known of this machine yet; the first measurement takes about a second"
+    else:
+        why = f": {view.reasons[0]}" if view.reasons and view.state == "UNKNOWN" else ""
+        sentence = f"Measurements are missing or {max(0, now_ms - view.measured_ms) // 1000} s old; nothing new starts{why}"
+    return Reason(Code.STATS_UNKNOWN, sentence, "a fresh measurement; see `leasehold doctor`", {}, RETRY_DEFAULT_S)
+
+
+def _unsettled(state: State) -> Reason:
+    key = min(state.unsettled)
+    return Reason(
+        Code.MAINTENANCE,
+        f"{len(state.unsettled)} lease record(s) can't be read, {key} among them; nothing starts until they are settled",
+        f"`leasehold revoke {key}` when its work has ended",
+        {"unreadable": len(state.unsettled)},
+    )
+
+
+def _quiet_gates(view: NodeView, ask: Ask, now_ms: int) -> list[Reason]:
+    figures: dict[str, int | float | str] = {"score": view.score or 0, "state": view.state}
+    if view.state == "PANIC":
+        cure = view.reasons[0] if view.reasons else "less load"
+        return [Reason(Code.PANIC, "System is PANIC; nothing starts", cure, figures, 10)]
+    left_ms = view.cooldown_until_ms - now_ms
+    if left_ms > 0:
+        left_s = -(-left_ms // 1000)
+        sentence = f"Recent PANIC detected; cooling down ({left_s} s left)"
+        return [Reason(Code.COOLING_DOWN, sentence, "time", {"left_sec": left_s}, left_s)]
+    if ask.quiet_gate and ask.priority > Priority.HIGH and view.state != "QUIET":
+        cure = f"{view.reasons[0]} must pass" if view.reasons else "a quieter machine"
+        sentence = f"System is {view.state}; waiting for QUIET"
+        return [Reason(Code.NOT_QUIET, sentence, f"{cure}; or start=now", figures, RETRY_DEFAULT_S)]
+    return []
+
+
+PRESSED_BY = {
+    Constraint.CPU_HEAVY: "cpu",
+    Constraint.DISK_WRITE_HEAVY: "disk",
+    Constraint.NETWORK_HEAVY: "network",
+    Constraint.GPU: "gpu",
+}
+
+
+def _pressed(view: NodeView, ask: Ask) -> list[Reason]:
+    found = []
+    for constraint in ask.constraints:
+        name = PRESSED_BY[constraint]
+        names = [name]
+        if constraint is Constraint.DISK_WRITE_HEAVY and ask.disk:
+            names.append(f"disk:{ask.disk}")
+        if constraint is Constraint.GPU:
+            names = [held.removeprefix(DEVICE) for held, _ in ask.charge.named if held.startswith(DEVICE)] or [name]
+        for pressed in names:
+            if pressed in view.pressed:
+                sentence = f"{constraint}: {view.pressed[pressed]}"
+                found.append(Reason(Code.CONSTRAINT, sentence, "less pressure by others on it", {}, RETRY_DEFAULT_S))
+    return found
+
+
+def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
+    """Reasons that are about room: dimensions, counts, constraints at a time."""
+    view, book, charge = state.view, state.book, ask.charge
+    limits = settings.capacity
+    if view is None:
+        return [] if not charge.is_work else [_unknown(None, 0)]
+    usable = capacity.usable(view, limits)
+    found: list[Reason] = []
+    if not capacity.fits(book, usable, view.totals, state.sizes, charge):
+        found.extend(_shortfall(short) for short in capacity.shortfalls(book, usable, view.totals, state.sizes, charge))
+    if not charge.is_work:
+        return found
+    if book.leases >= limits.max_per_node:
+        found.append(_at_most(Code.MAX_PER_NODE, "This node", book.leases, limits.max_per_node))
+    held = book.per_holder.get(ask.holder, 0)
+    if held >= limits.max_per_holder_per_node:
+        found.append(_at_most(Code.MAX_PER_HOLDER, ask.holder, held, limits.max_per_holder_per_node))
+    if ask.constraints:
+        found.extend(_at_once(state, ask, settings))
+    return found
+
+
+def _shortfall(short: capacity.Shortfall) -> Reason:
+    cure = "the end of what holds it"
+    if short.dimension == "units" and short.capacity < capacity.UNITS_QUIET:
+        cure += ", or a quieter machine (usable units shrink with the quiet score)"
+    return Reason(Code.CAPACITY, capacity.sentence(short), cure, capacity.figures(short), None)
+
+
+def _at_most(code: Code, who: str, used: int, limit: int) -> Reason:
+    sentence = f"{who} holds {used} leases of at most {limit}"
+    return Reason(code, sentence, "a release", {"used": used, "capacity": limit}, RETRY_DEFAULT_S)
+
+
+def _at_once(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
+    assert state.view is not None
+    found = []
+    for key, limit in capacity.constraint_limits(ask, state.view.totals, settings.capacity):
+        used = state.book.constraints.get(key, 0)
+        if used >= limit:
+            sentence = f"{key}: {used} of at most {limit} at a time are running"
+            figures: dict[str, int | float | str] = {"used": used, "capacity": limit}
+            found.append(Reason(Code.CONSTRAINT, sentence, "the end of one of them", figures, None))
+    return found
+
+
+def retry_after_s(found: list[Reason], known_s: int | None, seed: int) -> int | None:
+    """When to ask again: the earliest known change, else 2 s; between 1 and 300; spread by up to a fifth (LEASE-5).
+
+    None for NEVER_FITS, which no waiting mends. `known_s` is when the line expects room, where it does.
+    """
+    if any(reason.code is Code.NEVER_FITS for reason in found):
+        return None
+    told = [reason.retry_after_s for reason in found if reason.retry_after_s is not None]
+    base = max(told, default=RETRY_DEFAULT_S)
+    if known_s is not None:
+        base = max(base, known_s)
+    base = min(max(1, base), RETRY_MAX_S)
+    return min(RETRY_MAX_S, base + seed % (base // 5 + 1))
+
+
+def charge_sentence(charge: Charge) -> str:
+    """The charge in words, for events and listings: `40 units, 2 cores, 8192 MiB`."""
+    parts = [f"{charge.units} units"] if charge.units else []
+    if charge.cpu_millicores:
+        parts.append(f"{charge.cpu_millicores / 1000:g} cores")
+    if charge.memory_bytes:
+        parts.append(f"{charge.memory_bytes >> 20} MiB memory")
+    if charge.disk_bytes:
+        parts.append(f"{charge.disk_bytes >> 20} MiB disk")
+    parts.extend(name if amount == 1 else f"{amount} {name}" for name, amount in charge.named)
+    return ", ".join(parts) or "nothing"

@@ -1,0 +1,313 @@
+"""The life of a lease, as pure decisions: each reads the state and returns changes, events and an answer.
+
+Nothing here changes anything. A decision that can't be made raises an error of `model.errors` and has no effect.
+"""
+
+from __future__ import annotations
+
+from leasehold.core import capacity, order
+from leasehold.core.state import CALLS, FLOWS, LEASES, WAITERS, Call, Change, Outcome, Stamp, State
+from leasehold.model.errors import Conflict, LeaseEnded, NotFound, NotPermitted, StaleToken
+from leasehold.model.event import Event
+from leasehold.model.ids import from_number
+from leasehold.model.lease import (
+    LIVE,
+    TRANSITIONS,
+    UNBOUND,
+    Ask,
+    Binding,
+    Flag,
+    Lease,
+    LeaseState,
+    Process,
+    Usage,
+)
+from leasehold.model.line import Waiter
+from leasehold.model.settings import PolicySettings
+
+NEVER_MS = 1 << 62
+"""A deadline that never comes: a silent lease ends with its processes, a revoked one too."""
+
+
+def grant(
+    state: State,
+    ask: Ask,
+    stamp: Stamp,
+    settings: PolicySettings,
+    outcome: Outcome,
+    *,
+    binding: Binding = UNBOUND,
+    call: Call | None = None,
+) -> Lease:
+    """Add a grant to `outcome`: the lease, its flows' tags, the event. The caller has made sure that it fits."""
+    number = stamp.number + outcome.numbers
+    outcome.numbers += 1
+    lease = Lease(
+        lease_id=from_number("lease", number),
+        token=number,
+        ask=ask,
+        state=LeaseState.OFFERED,
+        granted_ms=stamp.now_ms,
+        granted_wall_ms=stamp.wall_ms,
+        binding=binding,
+    )
+    outcome.changes.append(Change(LEASES, lease.lease_id, lease))
+    if state.view is not None and ask.charge.is_work:
+        cost = capacity.dominant_share_cost(ask.charge, state.view.totals)
+        for flow in order.charged(state.flows, ask, cost, settings.line):
+            outcome.changes.append(Change(FLOWS, flow.key, flow))
+    if call is not None:
+        outcome.changes.append(Change(CALLS, call.key, _remember(call, lease.lease_id)))
+    outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.offer_ms))
+    outcome.events.append(
+        Event("LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=_grant_details(ask, number))
+    )
+    return lease
+
+
+def _remember(call: Call, lease_id: str) -> Call:
+    return Call(call.key, call.principal, call.body_hash, lease_id, call.at_ms)
+
+
+def _grant_details(ask: Ask, token: int) -> dict[str, object]:
+    details: dict[str, object] = {"holder": ask.holder, "job_type": ask.job_type, "token": token, "units": ask.charge.units}
+    if ask.charge.memory_bytes:
+        details["memory_bytes"] = ask.charge.memory_bytes
+    if ask.charge.named:
+        details["named"] = ask.charge.named
+    return details
+
+
+def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome, *, ticket: str = "") -> Waiter:
+    """Add a new waiter to `outcome`, at the end of its lane, or put another ask in a kept place."""
+    number = stamp.number + outcome.numbers
+    outcome.numbers += 1
+    waiter = Waiter(
+        ticket=ticket or from_number("tkt", number),
+        number=number,
+        ask=ask,
+        since_ms=stamp.now_ms,
+        due_ms=order.static_due(ask, stamp.now_ms, settings.line),
+    )
+    outcome.changes.append(Change(WAITERS, waiter.ticket, waiter))
+    return waiter
+
+
+def leave(waiter: Waiter, outcome: Outcome) -> None:
+    """Take a waiter out of the line."""
+    outcome.changes.append(Change(WAITERS, waiter.ticket, None))
+
+
+def own(state: State, lease_id: str, principal: str, *, token: int | None, any_holder: bool = False) -> Lease:
+    """The live lease that a call is about. LEASE-12's answers: 404 unknown, 403 another's, 410 ended, 409 stale token."""
+    lease = state.leases.get(lease_id) or state.ended.get(lease_id)
+    if lease is None:
+        raise NotFound(f"no lease {lease_id} is known; see `leasehold get leases`", lease_id=lease_id)
+    check_holder(lease, principal, any_holder=any_holder)
+    if lease.state not in LIVE:
+        raise ended(lease)
+    if token is not None and token != lease.token:
+        raise StaleToken(f"{lease_id} has another fencing token; only its present holder may change it", lease_id=lease_id)
+    return lease
+
+
+def check_holder(lease: Lease, principal: str, *, any_holder: bool) -> None:
+    if not any_holder and lease.ask.principal != principal:
+        raise NotPermitted(f"{lease.lease_id} is held by {lease.ask.holder}, not by {principal}", lease_id=lease.lease_id)
+
+
+def ended(lease: Lease) -> LeaseEnded:
+    """The answer about a lease that has ended: how, and when (wall ms)."""
+    why = f": {lease.end_reason}" if lease.end_reason else ""
+    return LeaseEnded(
+        f"{lease.lease_id} has ended ({lease.state}{why}); ask for a new lease",
+        lease_id=lease.lease_id,
+        state=str(lease.state),
+        end_reason=lease.end_reason,
+        ended_wall_ms=lease.ended_wall_ms,
+    )
+
+
+def renew(
+    lease: Lease,
+    stamp: Stamp,
+    settings: PolicySettings,
+    *,
+    work: tuple[Process, ...] = (),
+    cgroup: str = "",
+    caller: Process | None = None,
+) -> Outcome:
+    """A heartbeat, report or bind: OFFERED becomes ACTIVE, silence ends, processes are added. Answer: the lease.
+
+    A renewal that changes nothing durable has no changes. In REVOKING it extends nothing (LEASE-13).
+    """
+    outcome = Outcome(lease)
+    changed = lease
+    if lease.state is LeaseState.OFFERED:
+        changed = _move(changed, LeaseState.ACTIVE)
+        outcome.events.append(Event("LeaseActivated", lease.lease_id, stamp.wall_ms, lease.ask.principal))
+    if Flag.SILENT in lease.flags:
+        changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.SILENT))
+        outcome.events.append(Event("LeaseHeardAgain", lease.lease_id, stamp.wall_ms, lease.ask.principal))
+    binding = _bound(changed.binding, work, cgroup, caller)
+    if binding is not changed.binding:
+        changed = _with(changed, binding=binding)
+    if changed is not lease:
+        outcome.changes.append(Change(LEASES, lease.lease_id, changed))
+        outcome.answer = changed
+    if lease.state is not LeaseState.REVOKING:
+        outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.ttl_ms))
+    return outcome
+
+
+BOUND_MAX = 256
+"""Processes bound to one lease; a larger tree is bound by its root or by a cgroup."""
+
+
+def _bound(now: Binding, work: tuple[Process, ...], cgroup: str, caller: Process | None) -> Binding:
+    new = tuple(process for process in work if process not in now.work)
+    if not new and (not cgroup or cgroup == now.cgroup) and (caller is None or caller == now.caller):
+        return now
+    if len(now.work) + len(new) > BOUND_MAX:
+        raise Conflict(f"at most {BOUND_MAX} processes can be bound to a lease; bind their root or a cgroup instead")
+    return Binding(caller=caller or now.caller, work=now.work + new, cgroup=cgroup or now.cgroup)
+
+
+def release(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, usage: Usage, note: str) -> Outcome:
+    """The holder is done: the charge falls, once. Answer: the ended lease."""
+    return _finish(state, lease, LeaseState.RELEASED, stamp, settings, note or "released by its holder", usage=usage)
+
+
+def revoke(
+    state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, by: str, note: str, grace_ms: int
+) -> Outcome:
+    """Begin to take a lease back: REVOKING, with a grace period in which the charge stays (LEASE-13)."""
+    if lease.state is LeaseState.REVOKING:
+        return Outcome(lease)
+    outcome = Outcome()
+    sentence = f"revoked by {by}" + (f": {note}" if note else "")
+    changed = _with(_move(lease, LeaseState.REVOKING), revoke_note=sentence)
+    outcome.changes.append(Change(LEASES, lease.lease_id, changed))
+    outcome.events.append(
+        Event("LeaseRevoking", lease.lease_id, stamp.wall_ms, by, details={"note": note, "grace_ms": grace_ms})
+    )
+    outcome.deadlines.append((lease.lease_id, stamp.now_ms + grace_ms))
+    outcome.answer = changed
+    return outcome
+
+
+def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, work_lives: bool) -> Outcome:
+    """The deadline of a lease has come (LEASE-10, 13, 22): it falls silent while its work lives, else it ends."""
+    if lease.state is LeaseState.REVOKING:
+        if not work_lives:
+            return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+        changed = _move(lease, LeaseState.REVOKED)
+        outcome = _changed(changed, "LeaseRevoked", stamp, {"charged": "until its processes end"})
+        outcome.deadlines.append((lease.lease_id, NEVER_MS))
+        return outcome
+    if work_lives:
+        changed = _with(lease, flags=_flags(lease, Flag.SILENT))
+        outcome = _changed(changed, "LeaseSilent", stamp, {"charged": "until its processes end"})
+        outcome.deadlines.append((lease.lease_id, NEVER_MS))
+        return outcome
+    waited = "5 s after the offer" if lease.state is LeaseState.OFFERED else "within its time to live"
+    return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, f"no heartbeat came {waited}")
+
+
+def processes_ended(
+    state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, caller_lives: bool, work_lives: bool
+) -> Outcome:
+    """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
+    outcome = Outcome(lease)
+    if work_lives:
+        if not caller_lives and lease.binding.caller is not None and Flag.UNATTENDED not in lease.flags:
+            return _changed(_with(lease, flags=_flags(lease, Flag.UNATTENDED)), "LeaseUnattended", stamp, {})
+        return outcome
+    if lease.state is LeaseState.REVOKED:
+        return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+    if lease.state is LeaseState.REVOKING:
+        return outcome if caller_lives else _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+    if Flag.SILENT in lease.flags or (lease.binding.work and not caller_lives):
+        return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "its processes ended without a release")
+    if lease.state is LeaseState.OFFERED and not caller_lives:
+        return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "the process that asked ended")
+    return outcome
+
+
+def _finish(
+    state: State,
+    lease: Lease,
+    to: LeaseState,
+    stamp: Stamp,
+    settings: PolicySettings,
+    reason: str,
+    usage: Usage | None = None,
+) -> Outcome:
+    """End a lease: the record leaves the live part, its flows are corrected by what it really took (QUEUE-6)."""
+    changed = lease if lease.state is to else _move(lease, to)
+    changed = _with(
+        changed,
+        ended_ms=stamp.now_ms,
+        ended_wall_ms=stamp.wall_ms,
+        end_reason=reason,
+        usage=usage if usage is not None else lease.usage,
+    )
+    outcome = Outcome(changed)
+    outcome.changes.append(Change(LEASES, lease.lease_id, changed, finished=True))
+    if state.view is not None and lease.ask.charge.is_work:
+        cost = capacity.dominant_share_cost(lease.ask.charge, state.view.totals)
+        took_ms = stamp.now_ms - lease.granted_ms
+        for flow in order.corrected(state.flows, lease.ask, cost, lease.ask.expected_ms, took_ms, settings.line):
+            outcome.changes.append(Change(FLOWS, flow.key, flow))
+    details = {"ran_ms": stamp.now_ms - lease.granted_ms, "reason": reason, "holder": lease.ask.holder}
+    outcome.events.append(
+        Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)
+    )
+    return outcome
+
+
+def _changed(lease: Lease, kind: str, stamp: Stamp, details: dict[str, object]) -> Outcome:
+    outcome = Outcome(lease)
+    outcome.changes.append(Change(LEASES, lease.lease_id, lease))
+    outcome.events.append(Event(kind, lease.lease_id, stamp.wall_ms, details={**details, "holder": lease.ask.holder}))
+    return outcome
+
+
+def _move(lease: Lease, to: LeaseState) -> Lease:
+    if to not in TRANSITIONS[lease.state]:
+        raise Conflict(f"{lease.lease_id} is {lease.state} and can't become {to}", lease_id=lease.lease_id)
+    return _with(lease, state=to)
+
+
+def _flags(lease: Lease, flag: Flag) -> tuple[Flag, ...]:
+    return lease.flags if flag in lease.flags else (*lease.flags, flag)
+
+
+def _with(
+    lease: Lease,
+    *,
+    state: LeaseState | None = None,
+    flags: tuple[Flag, ...] | None = None,
+    binding: Binding | None = None,
+    revoke_note: str | None = None,
+    ended_ms: int | None = None,
+    ended_wall_ms: int | None = None,
+    end_reason: str | None = None,
+    usage: Usage | None = None,
+) -> Lease:
+    """The lease with some fields replaced; spelled out because `msgspec.structs.replace` is several times slower."""
+    return Lease(
+        lease.lease_id,
+        lease.token,
+        lease.ask,
+        lease.state if state is None else state,
+        lease.granted_ms,
+        lease.granted_wall_ms,
+        lease.flags if flags is None else flags,
+        lease.binding if binding is None else binding,
+        lease.revoke_note if revoke_note is None else revoke_note,
+        lease.ended_ms if ended_ms is None else ended_ms,
+        lease.ended_wall_ms if ended_wall_ms is None else ended_wall_ms,
+        lease.end_reason if end_reason is None else end_reason,
+        lease.usage if usage is None else usage,
+    )

@@ -1,0 +1,209 @@
+"""The ledger's state in memory: tables, the indexes over them, and how one change is applied and taken back.
+
+Pure data: no clock, no I/O. Records are immutable; only `apply` and `take_back` change tables, so every change has its
+inverse and an invariant can be checked where it happens. What is volatile (INV-4) stands apart and is never stored.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from leasehold.core.capacity import Book
+from leasehold.core.line import Line
+from leasehold.model.event import Event
+from leasehold.model.learned import Learned
+from leasehold.model.lease import Lease, Liveness
+from leasehold.model.line import Flow, Presence, Semaphore, Waiter
+from leasehold.model.node import NodeView
+
+LEASES = "leases"
+WAITERS = "waiters"
+FLOWS = "flows"
+SEMAPHORES = "semaphores"
+CALLS = "calls"
+LEARNED = "learned"
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """What an Idempotency-Key did: committed with its effect, kept 24 h (LEASE-8)."""
+
+    key: str
+    principal: str
+    body_hash: bytes
+    lease_id: str
+    at_ms: int
+
+
+RECORD_OF: dict[str, type] = {
+    LEASES: Lease,
+    WAITERS: Waiter,
+    FLOWS: Flow,
+    SEMAPHORES: Semaphore,
+    CALLS: Call,
+    LEARNED: Learned,
+}
+"""Every table with its record. The store's key is `/<table>/<key>`."""
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One record's new value; None deletes it. `finished` moves it from the live part to the archive."""
+
+    table: str
+    key: str
+    record: Any
+    finished: bool = False
+
+
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """What is not deterministic, settled before the decision. `number` is the next free fencing token."""
+
+    now_ms: int
+    wall_ms: int
+    number: int
+    seed: int
+
+
+class Outcome:
+    """What a decision asks for. `numbers` tells how many tokens from `stamp.number` on were used."""
+
+    __slots__ = ("answer", "changes", "deadlines", "events", "numbers", "presences")
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+        self.changes: list[Change] = []
+        self.events: list[Event] = []
+        self.deadlines: list[tuple[str, int]] = []
+        self.presences: list[tuple[str, Presence]] = []
+        self.numbers = 0
+
+
+Undo = tuple[str, str, Any, bool, Any]
+"""Table, key, the record before (None: there was none), whether it was a finish, and the volatile part that went with it."""
+
+
+class State:
+    """All that decisions read. One instance per ledger, replaced as a whole by a reload."""
+
+    def __init__(self, node_id: str, ended_shown: int = 200) -> None:
+        self.node_id = node_id
+        self.leases: dict[str, Lease] = {}
+        self.waiters: dict[str, Waiter] = {}
+        self.flows: dict[str, Flow] = {}
+        self.semaphores: dict[str, Semaphore] = {}
+        self.calls: OrderedDict[str, Call] = OrderedDict()
+        self.learned: dict[str, Learned] = {}
+        self.book = Book()
+        self.line = Line()
+        self.sizes: dict[str, int] = {}
+        self.calls_of: dict[str, int] = {}
+        self.waiters_of: dict[str, int] = {}
+        self.ended: OrderedDict[str, Lease] = OrderedDict()
+        self.ended_shown = ended_shown
+        self.unsettled: dict[str, str] = {}
+        # Volatile.
+        self.view: NodeView | None = None
+        self.liveness: dict[str, Liveness] = {}
+        self.presence: dict[str, Presence] = {}
+
+    def apply(self, change: Change) -> Undo:
+        """Make a change and return its inverse."""
+        table = getattr(self, change.table)
+        key = change.key
+        old = table.get(key)
+        aux = None
+        if change.record is None or change.finished:
+            if old is not None:
+                del table[key]
+        else:
+            table[key] = change.record
+        if change.table == LEASES:
+            aux = self._index_lease(old, change.record, change.finished)
+        elif change.table == WAITERS:
+            aux = self._index_waiter(key, old, change.record)
+        elif change.table == SEMAPHORES:
+            self._index_semaphore(key, change.record)
+        elif change.table == CALLS:
+            self._index_call(old, change.record)
+        return (change.table, key, old, change.finished, aux)
+
+    def take_back(self, undo: Undo) -> None:
+        """Make the inverse of a change. Inverses are taken back in the reverse of the order in which they were made."""
+        name, key, old, finished, aux = undo
+        table = getattr(self, name)
+        new = self.ended.pop(key, None) if finished else table.get(key)
+        if old is None:
+            table.pop(key, None)
+        else:
+            table[key] = old
+        if name == LEASES:
+            self._index_lease(None if finished else new, old, False)
+            if old is None:
+                self.liveness.pop(key, None)
+            elif finished and aux is not None:
+                self.liveness[key] = aux
+        elif name == WAITERS:
+            self._index_waiter(key, new, old)
+            if old is not None and aux is not None:
+                self.presence[key] = aux
+        elif name == SEMAPHORES:
+            self._index_semaphore(key, old)
+        elif name == CALLS:
+            self._index_call(new, old)
+
+    def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
+        if finished:
+            assert new is not None
+            if old is not None:
+                self.book.remove(old)
+            self.ended[new.lease_id] = new
+            return self.liveness.pop(new.lease_id, None)
+        if old is None:
+            if new is not None:
+                self.book.add(new)
+        elif new is None:
+            self.book.remove(old)
+        elif new.ask is not old.ask:
+            self.book.remove(old)
+            self.book.add(new)
+        return None
+
+    def trim_ended(self) -> None:
+        """Keep only the newest ended leases in memory; all of them stand in the archive."""
+        while len(self.ended) > self.ended_shown:
+            self.ended.popitem(last=False)
+
+    def _index_waiter(self, key: str, old: Waiter | None, new: Waiter | None) -> Presence | None:
+        gone = None
+        if old is not None:
+            self.line.remove(key)
+            count(self.waiters_of, old.ask.holder, -1)
+            if new is None:
+                gone = self.presence.pop(key, None)
+        if new is not None:
+            self.line.add(new)
+            count(self.waiters_of, new.ask.holder, 1)
+        return gone
+
+    def _index_semaphore(self, key: str, new: Semaphore | None) -> None:
+        if new is None:
+            self.sizes.pop(key, None)
+        else:
+            self.sizes[key] = new.size
+
+    def _index_call(self, old: Call | None, new: Call | None) -> None:
+        if old is not None:
+            count(self.calls_of, old.principal, -1)
+        if new is not None:
+            count(self.calls_of, new.principal, 1)
+
+
+def count(counts: dict[str, int], key: str, change: int) -> None:
+    """Add to a counter and forget it at zero, so that names that went do not stay."""
+    value = counts.get(key, 0) + change
+    if value:
+        counts[key] = value
+    else:
+        counts.pop(key, None)
