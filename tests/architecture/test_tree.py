@@ -76,7 +76,6 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 
-@pytest.mark.requirement("OPS-23")
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"])
 def test_dependencies_are_pinned_by_hash_without_an_address(lock: str) -> None:
     """Each line of a lock is a comment, a pinned package or one of its hashes, so it fits any index."""
