@@ -1,0 +1,102 @@
+"""Our own server as the benchmarks start it: in the foreground, with a data folder and port of its own."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from bench.cycles import Cycles
+from bench.http_client import Result
+from bench.process import Program, wait_for
+from bench.setup import Setup
+
+START_TIMEOUT_S = 30.0
+LEASEHOLD = Path(sys.executable).with_name("leasehold")
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Product:
+    """A running server and what is needed to talk to it."""
+
+    def __init__(self, program: Program, data: Path, port: int, setup: Setup, env: dict[str, str]) -> None:
+        self.program = program
+        self.data = data
+        self.port = port
+        self.env = env
+        self._setup = setup
+
+    @property
+    def socket_path(self) -> Path:
+        return self.data / "leasehold.sock"
+
+    @property
+    def token_file(self) -> Path:
+        return self.data / "admin.token"
+
+    def drive(self, clients: int, *, by_socket: bool = False, wrapper: tuple[str, ...] = ()) -> Cycles:
+        """One round of request + heartbeat + release at `clients` connections from another process.
+
+        Over TCP the credential is the admin token; over the Unix socket it is the peer, the owner of the
+        data. `wrapper` goes before the client's command line (`leasehold run … --`).
+        """
+        setup = self._setup
+        where = ["--unix", str(self.socket_path)] if by_socket else ["--tcp", str(self.port)]
+        credential = [] if by_socket else ["--token-file", str(self.token_file)]
+        spans = ["--clients", str(clients), "--warm", str(setup.warm_s), "--measure", str(setup.measure_s)]
+        before = self.program.usage().cpu_s
+        done = subprocess.run(
+            [*wrapper, sys.executable, "-m", "bench.http_client", *where, *credential, *spans],
+            capture_output=True,
+            text=True,
+            cwd=PROJECT,
+            env=self.env,
+            timeout=setup.measure_s + 120,
+        )
+        self.program.check_alive()
+        if done.returncode:
+            raise RuntimeError(f"client:\n{done.stderr[-2_000:]}\nserver:\n{self.program.log_tail()}")
+        result = msgspec.json.decode(done.stdout, type=Result)
+        return Cycles.of(
+            result.cycles_us,
+            result.seconds,
+            client_cpu_s=result.client_cpu_s,
+            server_cpu_s=self.program.usage().cpu_s - before,
+            denials=result.denials,
+        )
+
+
+def environment(setup: Setup, data: Path, preset: str | None) -> dict[str, str]:
+    """What server, wrapper and client are all started with; without a preset, the default one."""
+    env = setup.environment(LEASEHOLD_DATA=str(data), LEASEHOLD_PORT=str(setup.port_base))
+    return env if preset is None else {**env, "LEASEHOLD_PRESET": preset}
+
+
+def answers(port: int) -> bool:
+    """Whether `/health` says 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def running(
+    setup: Setup, *, preset: str | None, data: Path | None = None, launcher: tuple[str, ...] = ()
+) -> Iterator[Product]:
+    """Start the server and wait for its first answer; `launcher` replaces the `leasehold` command."""
+    data = data or setup.folder("data")
+    env = environment(setup, data, preset)
+    argv = [*(launcher or (str(LEASEHOLD),)), "up", "--foreground"]
+    with Program(argv, setup.scratch / "leasehold.log", env, cwd=PROJECT) as program:
+        wait_for("/health", lambda: answers(setup.port_base), program, START_TIMEOUT_S)
+        yield Product(program, data, setup.port_base, setup, env)
