@@ -11,7 +11,9 @@ debian_install() {
         return 1
     fi
     if [ "$(id -u)" -ne 0 ]; then
-        echo "please type: sudo apt-get install -y --no-install-recommends $*" >&2
+        line="apt-get install -y --no-install-recommends $*"
+        if command -v sudo >/dev/null; then line="sudo $line"; else line="su -c '$line'"; fi
+        echo "please type: $line" >&2
         return 1
     fi
     echo "installing with apt-get: $*" >&2
