@@ -12,18 +12,22 @@ case $kind in
     *) echo "setup: expected 'runtime' or 'dev', got '$kind'" >&2; exit 64 ;;
 esac
 
-# The stamp names all that the environment was made from; an environment holds absolute paths, so the place counts.
-stamp_of() { { pwd; cat "$@"; } | sha256sum; }
+# A stamp names what that part of the environment was made from.
+stamp_of() { cat "$@" | sha256sum; }
 packages_stamp=$(stamp_of $locks)
 project_stamp=$(stamp_of pyproject.toml tools/setup.sh)
 stamped() { [ -r "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
+ready() {
+    [ -x .venv/bin/leasehold ] && stamped .venv/stamp-place "$PWD" &&
+        stamped ".venv/stamp-$kind" "$packages_stamp" && stamped .venv/stamp-project "$project_stamp"
+}
+
+if ready; then exit 0; fi
 # Another `make` in the same checkout may be at it: wait for that one, then look again.
-if [ -x .venv/bin/leasehold ] && stamped ".venv/stamp-$kind" "$packages_stamp" && stamped .venv/stamp-project "$project_stamp"; then
-    exit 0
-fi
 exec 9<Makefile
 if command -v flock >/dev/null; then flock 9; fi
+if ready; then exit 0; fi
 
 find_python() {
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -45,9 +49,11 @@ make_environment() {
     echo "setup: making .venv with $("$python" --version)"
     rm -rf .venv
     "$python" -m venv .venv
+    echo "$PWD" > .venv/stamp-place
 }
 
-if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+# An environment holds absolute paths, so one that was moved is made again; so is one whose Python is gone.
+if ! stamped .venv/stamp-place "$PWD" || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     make_environment
 fi
 if ! stamped ".venv/stamp-$kind" "$packages_stamp"; then
@@ -59,6 +65,8 @@ if ! stamped ".venv/stamp-$kind" "$packages_stamp"; then
     done
     .venv/bin/python -m compileall -q -j 0 "$(echo .venv/lib/python3*/site-packages)" || true
     echo "$packages_stamp" > ".venv/stamp-$kind"
+    # What the tests need includes, at the same versions, what the program needs.
+    if [ "$kind" = dev ]; then stamp_of requirements.lock requirements-build.lock > .venv/stamp-runtime; fi
 fi
 if ! [ -x .venv/bin/leasehold ] || ! stamped .venv/stamp-project "$project_stamp"; then
     echo "setup: linking leasehold into .venv"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from leasehold.testing.requirements_table import SPECIFICATION, TABLE, specified_ids
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -69,3 +71,19 @@ def test_every_page_is_reachable() -> None:
         # A link to a folder is a link to its index.
         waiting += [each / "README.md" for each in list(waiting) if each.is_dir()]
     assert [str(page.relative_to(ROOT)) for page in PAGES if page not in seen] == []
+
+
+@pytest.mark.requirement("PROVE-20")
+def test_the_requirements_table_is_up_to_date_with_the_specification() -> None:
+    """The committed table has a row for each requirement, in order, and names only tests that exist."""
+    page = (ROOT / TABLE).read_text(encoding="utf-8")
+    assert re.findall(r"^\| ([A-Z]+-[0-9]+) \|", page, re.MULTILINE) == specified_ids(ROOT / SPECIFICATION)
+    named = set(re.findall(r"`([\w/]+\.py)::(\w+)(?:::(\w+))?`", page))
+    missing = [
+        f"{file}::{name}"
+        for file, *names in sorted(named)
+        for name in filter(None, names)
+        if not (ROOT / "tests" / file).exists()
+        or name not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ]
+    assert missing == [], f"`make test` rewrites {TABLE}"
