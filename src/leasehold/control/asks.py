@@ -1,15 +1,20 @@
-"""From a request on the wire to an `Ask`: defaults filled in, rights applied, the cost decided (LEASE-1, 4, 24)."""
+"""From a request on the wire to an `Ask`:
+
+defaults filled in, rights applied, the cost decided (LEASE-1, 4, 24).
+"""
 
 from __future__ import annotations
 
-from leasehold.core import cost
+from collections.abc import Callable
+
+from leasehold.core import cost, learn
 from leasehold.core.state import State
+from leasehold.model.charge import Totals
 from leasehold.model.errors import Invalid, NotPermitted
-from leasehold.model.lease import Ask, Constraint, OnBusy, OnLost, Process
+from leasehold.model.lease import Ask, Binding, Constraint, OnBusy, OnLost
 from leasehold.model.principal import Principal
 from leasehold.model.priority import Priority
 from leasehold.model.settings import PolicySettings
-from leasehold.ports.host import Host
 from leasehold.wire.lease import HeavyLeaseRequest
 
 EXPECTED_DEFAULT_MS = 60_000
@@ -22,13 +27,16 @@ def build(
     state: State,
     settings: PolicySettings,
     *,
-    host: Host,
-    caller: Process | None,
+    totals: Totals,
+    disk_of: Callable[[str], str],
+    binding: Binding,
 ) -> Ask:
     """The normalised request. Raises Invalid with the field and what was expected, NotPermitted."""
-    if state.view is not None and body.node not in (None, "any", state.node_id):
+    if body.node not in (None, "any", state.node_id):
         raise Invalid(
-            f"node: no node of that name is known; this server's node is {state.node_id}", field="$.node", expected=state.node_id
+            f"node: no node of that name is known; this server's node is {state.node_id}",
+            field="$.node",
+            expected=state.node_id,
         )
     wanted = _wanted(body)
     local = principal.local or principal.may("lease:costless")
@@ -40,13 +48,11 @@ def build(
         )
     holder = _holder(principal, body)
     learned = state.learned.get(f"{holder}/{body.job_type}")
-    totals = host.totals()
-    units = learned.suggested_units if learned is not None else 0
-    charge = cost.charge(wanted, totals, settings.capacity, units)
+    known = learn.suggest(learned, totals) if learned is not None else None
+    charge = cost.charge(wanted, totals, settings.capacity, known.cost_units if known is not None else 0)
     priority, quiet_gate, notice = _rights(principal, body)
     expected_ms = (body.expected_duration_sec or 0) * 1000
-    learned_ms = learned.duration_p50_ms if learned is not None else 0
-    learned_bound_ms = learned.duration_p95_ms if learned is not None else 0
+    learned_ms = known.duration_ms.p50 if known is not None else 0
     return Ask(
         holder=holder,
         job_type=body.job_type,
@@ -56,12 +62,12 @@ def build(
         priority=priority,
         quiet_gate=quiet_gate,
         constraints=tuple(Constraint(name) for name in sorted(set(body.constraints))),
-        disk=host.disk_of(body.path) if "disk_write_heavy" in body.constraints else "",
+        disk=disk_of(body.path or ".") if "disk_write_heavy" in body.constraints else "",
         on_busy=OnBusy(body.on_busy),
         on_lost=OnLost(body.on_lost or ("stop" if body.locks else "continue")),
         expected_ms=expected_ms or learned_ms or EXPECTED_DEFAULT_MS,
-        bound_ms=expected_ms or learned_bound_ms,
-        caller=caller,
+        bound_ms=expected_ms or (known.bound_ms if known is not None else 0),
+        binding=binding,
         notice=notice,
         label=body.label,
     )
@@ -71,7 +77,9 @@ def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
     resources = body.resources
     semaphores = (*body.locks, *(slot.name for slot in body.slots))
     if len(set(semaphores)) != len(semaphores):
-        raise Invalid("locks and slots must not name the same thing twice", field="$.locks", expected="distinct names")
+        raise Invalid(
+            "locks and slots must not name the same thing twice", field="$.locks", expected="distinct names"
+        )
     return cost.Wanted(
         units=body.cost_units or 0,
         cost_class=body.cost_class or "",
@@ -93,7 +101,9 @@ def _holder(principal: Principal, body: HeavyLeaseRequest) -> str:
 
 
 def _rights(principal: Principal, body: HeavyLeaseRequest) -> tuple[Priority, bool, str]:
-    """Priority and quiet gate as far as the caller may choose them; a sentence where they were lowered (LEASE-4)."""
+    """Priority and quiet gate as far as the caller may choose them; a sentence where they were lowered
+    (LEASE-4).
+    """
     try:
         priority = Priority.parse(body.priority)
     except ValueError as error:

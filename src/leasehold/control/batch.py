@@ -1,4 +1,7 @@
-"""One open batch: the last value of each key it touches, its events, and how to take it all back (design: step 4)."""
+"""One open batch:
+
+the last value of each key it touches, its events, and how to take it all back (design: step 4).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from leasehold.ports.store import Batch, Limits
 
 
 class OpenBatch:
-    """Fills while the batch before it is being written. Values are encoded as they come, so its size is known."""
+    """Fills while the batch before it is being written.
+
+    Values are encoded as they come, so its size is known.
+    """
 
     __slots__ = ("bytes", "commands", "deletes", "events", "finishes", "puts", "undo", "waiters")
 
@@ -68,7 +74,15 @@ class OpenBatch:
     def sealed(self, seq: int, first_event: int) -> tuple[Batch, list[Event]]:
         """The batch as the store gets it, and its events with their numbers."""
         events = [
-            Event(event.kind, event.subject, event.at_ms, event.actor, event.code, event.details, first_event + position)
+            Event(
+                event.kind,
+                event.subject,
+                event.at_ms,
+                event.actor,
+                event.code,
+                event.details,
+                first_event + position,
+            )
             for position, event in enumerate(self.events)
         ]
         batch = Batch(

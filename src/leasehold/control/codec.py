@@ -1,7 +1,10 @@
-"""How records become bytes and back. A lease keeps what counts apart from its body, so that a damaged one still counts.
+"""How records become bytes and back.
 
-Every value is a msgpack array of [version, …]. A lease's is [version, head, body], head = [id, node, charge, token, state]
-(INV-9); the others' is [version, body]. Unknown fields are ignored, so that a newer minor version's records load.
+A lease keeps what counts apart from its body, so that a damaged one still counts.
+
+Every value is a msgpack array of [version, …]. A lease's is [version, head, body], head = [id, node, charge,
+token, state] (INV-9); the others' is [version, body]. Unknown fields are ignored, so that a newer minor
+version's records load.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from leasehold.model.lease import Ask, Flag, Lease, LeaseState
 
 VERSION = 1
 _encode = msgspec.msgpack.Encoder().encode
-_decoders = {table: msgspec.msgpack.Decoder(record) for table, record in RECORD_OF.items()}
+_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    table: msgspec.msgpack.Decoder(record) for table, record in RECORD_OF.items()
+}
 _events = msgspec.msgpack.Decoder(list[Event])
 
 
@@ -45,7 +50,10 @@ _record = msgspec.msgpack.Decoder(_Record)
 
 
 class Unreadable(Exception):
-    """A value that can't be decoded. `rescued` is what its head still told: a lease that keeps its charge, or None."""
+    """A value that can't be decoded.
+
+    `rescued` is what its head still told: a lease that keeps its charge, or None.
+    """
 
     def __init__(self, key: str, rescued: Lease | None, why: str) -> None:
         super().__init__(f"{key} can't be read: {why}")
@@ -87,7 +95,9 @@ def _rescue(table: str, value: bytes) -> Lease | None:
     if table != LEASES:
         return None
     head = _lease_record.decode(value).head
-    ask = Ask(holder="unreadable", job_type="unreadable", charge=head.charge, node=head.node, principal="unreadable")
+    ask = Ask(
+        holder="unreadable", job_type="unreadable", charge=head.charge, node=head.node, principal="unreadable"
+    )
     return Lease(head.lease_id, head.token, ask, head.state, 0, 0, flags=(Flag.LOST,))
 
 

@@ -1,7 +1,7 @@
 """The only writer: stamps, decides, applies, commits in groups, and undoes what could not be committed.
 
-A caller is answered when the batch that holds its change is durable; a reader when what it would see is durable. There are
-no locks: a decision runs from its stamp to its changes without giving up the loop.
+A caller is answered when the batch that holds its change is durable; a reader when what it would see is
+durable. There are no locks: a decision runs from its stamp to its changes without giving up the loop.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ Committed = Callable[[Sequence[Event]], None]
 class Ledger:
     """State and its one writer.
 
-    `stall_ms`: a gap between two signs of life longer than this counts as a stall, and `on_stall` is called before
-    anything else is decided (LEASE-10). `on_due` gets each lease's or ticket's next due time. `on_committed` gets the events of each durable batch, in order: effects start
-    there and nowhere else (INV-4). `on_reload` is called with the new state after a recovery.
+    `stall_ms`: a gap between two signs of life longer than this counts as a stall, and `on_stall` is called
+    before anything else is decided (LEASE-10). `on_due` gets each lease's or ticket's next due time.
+    `on_committed` gets the events of each durable batch, in order: effects start there and nowhere else
+    (INV-4). `on_reload` is called with the new state after a recovery.
     """
 
     def __init__(
@@ -118,7 +119,10 @@ class Ledger:
     # -- commands
 
     def stamp(self) -> Stamp:
-        """Settle what is not deterministic. A stall is noticed here, before anything is decided on a stale clock."""
+        """Settle what is not deterministic.
+
+        A stall is noticed here, before anything is decided on a stale clock.
+        """
         self.alive()
         return Stamp(self._seen_ms, self.clock.wall_ms(), self._number, self.ids.seed())
 
@@ -132,7 +136,10 @@ class Ledger:
             self.on_stall(gap_ms)
 
     def submit(self, decide: Decide) -> tuple[Any, asyncio.Future[None] | None]:
-        """Decide now; the future is done when the change is durable (None: nothing changed, nothing to wait for)."""
+        """Decide now; the future is done when the change is durable (None:
+
+        nothing changed, nothing to wait for).
+        """
         self._refuse_unless_open()
         outcome = decide(self.state, self.stamp())
         if not outcome.changes and not outcome.events:
@@ -172,14 +179,19 @@ class Ledger:
         return answer
 
     def remember(self, name: str, decide: Decide) -> None:
-        """Keep a command for the moment the store takes writes again (releases, OPS-17). Bounded; a newer one replaces its namesake."""
+        """Keep a command for the moment the store takes writes again (releases, OPS-17).
+
+        Bounded; a newer one replaces its namesake.
+        """
         self._remembered = [(old, kept) for old, kept in self._remembered if old != name][-9_999:]
         self._remembered.append((name, decide))
 
     async def settled(self) -> None:
         """Return when everything that a read would show now is durable (INV-4)."""
         while True:
-            batch = self._open if not self._open.is_empty else (self._full[-1] if self._full else self._writing)
+            batch = (
+                self._open if not self._open.is_empty else (self._full[-1] if self._full else self._writing)
+            )
             if batch is None:
                 return
             durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -194,7 +206,9 @@ class Ledger:
         if self.lost:
             raise NotLeader(self.lost, retry_after_s=5)
         if not self.ready or self._stopping:
-            raise NotReady("the server is stopping" if self._stopping else "recovery is not done", retry_after_s=1)
+            raise NotReady(
+                "the server is stopping" if self._stopping else "recovery is not done", retry_after_s=1
+            )
 
     # -- the writer
 
@@ -213,7 +227,11 @@ class Ledger:
                 await self._commit(batch)
             except Exception:  # The writer must outlive any bug: what waits for it would hang for ever.
                 log.exception("ledger_writer")
-                self._fail(OutcomeUnknown("the outcome of a commit is unknown; read the state again", retry_after_s=2))
+                self._fail(
+                    OutcomeUnknown(
+                        "the outcome of a commit is unknown; read the state again", retry_after_s=2
+                    )
+                )
                 await self._reload_when_possible()
 
     def _next_batch(self) -> OpenBatch:
@@ -290,10 +308,10 @@ class Ledger:
             await self.store.commit(probe)
         except Fenced as error:
             self.lost, self.read_only = str(error), ""
-            return
+            return None
         except CommitFailed as error:
             self.read_only = str(error)
-            return
+            return None
         except Exception as error:  # Unknown: the next load tells.
             log.warning("probe_unknown", why=str(error))
             return await self._reload_when_possible()
@@ -303,7 +321,9 @@ class Ledger:
     def _writable_again(self) -> None:
         self.read_only = ""
         log.info("store_available")
-        self.on_stall(0)  # Nothing expired meanwhile, and undone decisions left deadlines behind: everyone starts afresh.
+        self.on_stall(
+            0
+        )  # Nothing expired meanwhile, and undone decisions left deadlines behind: everyone starts afresh.
         remembered, self._remembered = self._remembered, []
         for name, decide in remembered:
             try:

@@ -1,4 +1,7 @@
-"""From the store's records to a state: what a start, a reload and a new leader do before anything is granted (INV-3, INV-9)."""
+"""From the store's records to a state:
+
+what a start, a reload and a new leader do before anything is granted (INV-3, INV-9).
+"""
 
 from __future__ import annotations
 
@@ -68,19 +71,26 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
 
 
 def check_loaded(state: State, incarnation: int) -> None:
-    """Assert on this side too what held before each commit: tokens are unique and of an incarnation that was."""
+    """Assert on this side too what held before each commit:
+
+    tokens are unique and of an incarnation that was.
+    """
     tokens: dict[int, str] = {}
     for lease in state.leases.values():
         other = tokens.setdefault(lease.token, lease.lease_id)
         if other != lease.lease_id:
             raise InvariantBroken(f"{other} and {lease.lease_id} have the same fencing token")
         if lease.token >> INCARNATION_BITS > incarnation:
-            raise InvariantBroken(f"{lease.lease_id} has a token of a later incarnation than the store's {incarnation}")
+            raise InvariantBroken(
+                f"{lease.lease_id} has a token of a later incarnation than the store's {incarnation}"
+            )
 
 
 def opening_batch(start: Start) -> Batch:
     """The first commit of an incarnation: nothing is granted before it is durable."""
-    return Batch(seq=start.batch_seq + 1, puts=[(META_INCARNATION, msgspec.msgpack.encode(start.incarnation))])
+    return Batch(
+        seq=start.batch_seq + 1, puts=[(META_INCARNATION, msgspec.msgpack.encode(start.incarnation))]
+    )
 
 
 def probe_record(wall_ms: int) -> tuple[str, bytes]:

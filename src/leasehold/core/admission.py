@@ -1,4 +1,7 @@
-"""May this start here, now? The policy of LEASE-4, as a pure function that returns every reason that applies."""
+"""May this start here, now?
+
+The policy of LEASE-4, as a pure function that returns every reason that applies.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,19 @@ def never(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
 
 
 def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list[Reason]:
-    """Reasons that are about the machine's state, not about room. Locks and slots alone skip them (LEASE-24)."""
+    """Reasons that are about the machine's state, not about room.
+
+    Locks and slots alone skip them (LEASE-24).
+    """
     if not ask.charge.is_work:
         return []
     view = state.view
-    if view is None or view.state == "UNKNOWN" or view.score is None or now_ms - view.measured_ms > STALE_AFTER_MS:
+    if (
+        view is None
+        or view.state == "UNKNOWN"
+        or view.score is None
+        or now_ms - view.measured_ms > STALE_AFTER_MS
+    ):
         return [_unknown(view, now_ms)]
     found: list[Reason] = []
     if state.unsettled:
@@ -67,7 +78,9 @@ def _unknown(view: NodeView | None, now_ms: int) -> Reason:
     else:
         why = f": {view.reasons[0]}" if view.reasons and view.state == "UNKNOWN" else ""
         sentence = f"Measurements are missing or {max(0, now_ms - view.measured_ms) // 1000} s old; nothing new starts{why}"
-    return Reason(Code.STATS_UNKNOWN, sentence, "a fresh measurement; see `leasehold doctor`", {}, RETRY_DEFAULT_S)
+    return Reason(
+        Code.STATS_UNKNOWN, sentence, "a fresh measurement; see `leasehold doctor`", {}, RETRY_DEFAULT_S
+    )
 
 
 def _unsettled(state: State) -> Reason:
@@ -113,11 +126,15 @@ def _pressed(view: NodeView, ask: Ask) -> list[Reason]:
         if constraint is Constraint.DISK_WRITE_HEAVY and ask.disk:
             names.append(f"disk:{ask.disk}")
         if constraint is Constraint.GPU:
-            names = [held.removeprefix(DEVICE) for held, _ in ask.charge.named if held.startswith(DEVICE)] or [name]
+            names = [
+                held.removeprefix(DEVICE) for held, _ in ask.charge.named if held.startswith(DEVICE)
+            ] or [name]
         for pressed in names:
             if pressed in view.pressed:
                 sentence = f"{constraint}: {view.pressed[pressed]}"
-                found.append(Reason(Code.CONSTRAINT, sentence, "less pressure by others on it", {}, RETRY_DEFAULT_S))
+                found.append(
+                    Reason(Code.CONSTRAINT, sentence, "less pressure by others on it", {}, RETRY_DEFAULT_S)
+                )
     return found
 
 
@@ -130,7 +147,9 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
     usable = capacity.usable(view, limits)
     found: list[Reason] = []
     if not capacity.fits(book, usable, view.totals, state.sizes, charge):
-        found.extend(_shortfall(short) for short in capacity.shortfalls(book, usable, view.totals, state.sizes, charge))
+        found.extend(
+            _shortfall(short) for short in capacity.shortfalls(book, usable, view.totals, state.sizes, charge)
+        )
     if not charge.is_work:
         return found
     if book.leases >= limits.max_per_node:
@@ -168,7 +187,9 @@ def _at_once(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
 
 
 def retry_after_s(found: list[Reason], known_s: int | None, seed: int) -> int | None:
-    """When to ask again: the earliest known change, else 2 s; between 1 and 300; spread by up to a fifth (LEASE-5).
+    """When to ask again:
+
+    the earliest known change, else 2 s; between 1 and 300; spread by up to a fifth (LEASE-5).
 
     None for NEVER_FITS, which no waiting mends. `known_s` is when the line expects room, where it does.
     """

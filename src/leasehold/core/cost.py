@@ -12,7 +12,10 @@ from leasehold.model.settings import CapacitySettings
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What was asked, before it is priced. 0 or empty: not asked. `semaphores` names locks and slots, one unit each."""
+    """What was asked, before it is priced.
+
+    0 or empty: not asked. `semaphores` names locks and slots, one unit each.
+    """
 
     units: int = 0
     cost_class: str = ""
@@ -32,8 +35,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def charge(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_units: int = 0) -> Charge:
-    """The charge of a request: explicit units win, then the class, then the share of cores, then what was learned, then
-    class NORMAL. Locks and slots alone charge 0 units.
+    """The charge of a request:
+
+    explicit units win, then the class, then the share of cores, then what was learned, then class NORMAL.
+    Locks and slots alone charge 0 units.
     """
     named = sorted(
         [(DEVICE + device, amount) for device, amount in wanted.devices.items()]
@@ -54,7 +59,9 @@ def _units(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_u
     if wanted.cost_class:
         return settings.class_units[wanted.cost_class]
     if wanted.cpu_millicores or wanted.devices:
-        return capacity.units_of(wanted.cpu_millicores, bool(wanted.devices) and not wanted.cpu_millicores, totals)
+        return capacity.units_of(
+            wanted.cpu_millicores, bool(wanted.devices) and not wanted.cpu_millicores, totals
+        )
     if wanted.has_resources:
         return 1
     if wanted.semaphores:

@@ -1,9 +1,12 @@
 """The life of a lease, as pure decisions: each reads the state and returns changes, events and an answer.
 
-Nothing here changes anything. A decision that can't be made raises an error of `model.errors` and has no effect.
+Nothing here changes anything. A decision that can't be made raises an error of `model.errors` and has no
+effect.
 """
 
 from __future__ import annotations
+
+from collections import ChainMap
 
 from leasehold.core import capacity, order
 from leasehold.core.state import CALLS, FLOWS, LEASES, WAITERS, Call, Change, Outcome, Stamp, State
@@ -13,7 +16,6 @@ from leasehold.model.ids import from_number
 from leasehold.model.lease import (
     LIVE,
     TRANSITIONS,
-    UNBOUND,
     Ask,
     Binding,
     Flag,
@@ -36,10 +38,12 @@ def grant(
     settings: PolicySettings,
     outcome: Outcome,
     *,
-    binding: Binding = UNBOUND,
     call: Call | None = None,
 ) -> Lease:
-    """Add a grant to `outcome`: the lease, its flows' tags, the event. The caller has made sure that it fits."""
+    """Add a grant to `outcome`:
+
+    the lease, its flows' tags, the event. The caller has made sure that it fits.
+    """
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
     lease = Lease(
@@ -49,18 +53,22 @@ def grant(
         state=LeaseState.OFFERED,
         granted_ms=stamp.now_ms,
         granted_wall_ms=stamp.wall_ms,
-        binding=binding,
+        binding=ask.binding,
     )
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
     if state.view is not None and ask.charge.is_work:
         cost = capacity.dominant_share_cost(ask.charge, state.view.totals)
-        for flow in order.charged(state.flows, ask, cost, settings.line):
+        flows = ChainMap(outcome.flows, state.flows) if outcome.flows else state.flows
+        for flow in order.charged(flows, ask, cost, settings.line):
+            outcome.flows[flow.key] = flow
             outcome.changes.append(Change(FLOWS, flow.key, flow))
     if call is not None:
         outcome.changes.append(Change(CALLS, call.key, _remember(call, lease.lease_id)))
     outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.offer_ms))
     outcome.events.append(
-        Event("LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=_grant_details(ask, number))
+        Event(
+            "LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=_grant_details(ask, number)
+        )
     )
     return lease
 
@@ -70,7 +78,12 @@ def _remember(call: Call, lease_id: str) -> Call:
 
 
 def _grant_details(ask: Ask, token: int) -> dict[str, object]:
-    details: dict[str, object] = {"holder": ask.holder, "job_type": ask.job_type, "token": token, "units": ask.charge.units}
+    details: dict[str, object] = {
+        "holder": ask.holder,
+        "job_type": ask.job_type,
+        "token": token,
+        "units": ask.charge.units,
+    }
     if ask.charge.memory_bytes:
         details["memory_bytes"] = ask.charge.memory_bytes
     if ask.charge.named:
@@ -78,12 +91,12 @@ def _grant_details(ask: Ask, token: int) -> dict[str, object]:
     return details
 
 
-def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome, *, ticket: str = "") -> Waiter:
-    """Add a new waiter to `outcome`, at the end of its lane, or put another ask in a kept place."""
+def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome) -> Waiter:
+    """Add a new waiter to `outcome`, at the end of its lane."""
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
     waiter = Waiter(
-        ticket=ticket or from_number("tkt", number),
+        ticket=from_number("tkt", number),
         number=number,
         ask=ask,
         since_ms=stamp.now_ms,
@@ -93,13 +106,23 @@ def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome, *, 
     return waiter
 
 
+def rejoin(waiter: Waiter, ask: Ask, outcome: Outcome) -> Waiter:
+    """Another ask in a kept place: it keeps its number, so nobody gains by asking for less first."""
+    changed = Waiter(waiter.ticket, waiter.number, ask, waiter.since_ms, waiter.due_ms)
+    outcome.changes.append(Change(WAITERS, waiter.ticket, changed))
+    return changed
+
+
 def leave(waiter: Waiter, outcome: Outcome) -> None:
     """Take a waiter out of the line."""
     outcome.changes.append(Change(WAITERS, waiter.ticket, None))
 
 
 def own(state: State, lease_id: str, principal: str, *, token: int | None, any_holder: bool = False) -> Lease:
-    """The live lease that a call is about. LEASE-12's answers: 404 unknown, 403 another's, 410 ended, 409 stale token."""
+    """The live lease that a call is about.
+
+    LEASE-12's answers: 404 unknown, 403 another's, 410 ended, 409 stale token.
+    """
     lease = state.leases.get(lease_id) or state.ended.get(lease_id)
     if lease is None:
         raise NotFound(f"no lease {lease_id} is known; see `leasehold get leases`", lease_id=lease_id)
@@ -107,13 +130,22 @@ def own(state: State, lease_id: str, principal: str, *, token: int | None, any_h
     if lease.state not in LIVE:
         raise ended(lease)
     if token is not None and token != lease.token:
-        raise StaleToken(f"{lease_id} has another fencing token; only its present holder may change it", lease_id=lease_id)
+        raise stale(lease)
     return lease
+
+
+def stale(lease: Lease) -> StaleToken:
+    return StaleToken(
+        f"{lease.lease_id} has another fencing token; only its present holder may change it",
+        lease_id=lease.lease_id,
+    )
 
 
 def check_holder(lease: Lease, principal: str, *, any_holder: bool) -> None:
     if not any_holder and lease.ask.principal != principal:
-        raise NotPermitted(f"{lease.lease_id} is held by {lease.ask.holder}, not by {principal}", lease_id=lease.lease_id)
+        raise NotPermitted(
+            f"{lease.lease_id} is held by {lease.ask.holder}, not by {principal}", lease_id=lease.lease_id
+        )
 
 
 def ended(lease: Lease) -> LeaseEnded:
@@ -137,7 +169,9 @@ def renew(
     cgroup: str = "",
     caller: Process | None = None,
 ) -> Outcome:
-    """A heartbeat, report or bind: OFFERED becomes ACTIVE, silence ends, processes are added. Answer: the lease.
+    """A heartbeat, report or bind:
+
+    OFFERED becomes ACTIVE, silence ends, processes are added. Answer: the lease.
 
     A renewal that changes nothing durable has no changes. In REVOKING it extends nothing (LEASE-13).
     """
@@ -169,13 +203,42 @@ def _bound(now: Binding, work: tuple[Process, ...], cgroup: str, caller: Process
     if not new and (not cgroup or cgroup == now.cgroup) and (caller is None or caller == now.caller):
         return now
     if len(now.work) + len(new) > BOUND_MAX:
-        raise Conflict(f"at most {BOUND_MAX} processes can be bound to a lease; bind their root or a cgroup instead")
+        raise Conflict(
+            f"at most {BOUND_MAX} processes can be bound to a lease; bind their root or a cgroup instead"
+        )
     return Binding(caller=caller or now.caller, work=now.work + new, cgroup=cgroup or now.cgroup)
 
 
-def release(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, usage: Usage, note: str) -> Outcome:
+def place(lease: Lease, cgroup: str) -> Outcome:
+    """The lease's processes were put into a place of their own."""
+    outcome = Outcome(lease)
+    binding = _bound(lease.binding, (), cgroup, None)
+    if binding is not lease.binding:
+        outcome.answer = _with(lease, binding=binding)
+        outcome.changes.append(Change(LEASES, lease.lease_id, outcome.answer))
+    return outcome
+
+
+def settle(lease_id: str, state: State, stamp: Stamp) -> Outcome:
+    """A person says that what an unreadable record stood for is over:
+
+    the record goes, with an event (INV-9).
+    """
+    outcome = Outcome()
+    outcome.changes.append(Change(LEASES, lease_id, None))
+    outcome.events.append(
+        Event("LeaseSettled", lease_id, stamp.wall_ms, details={"why": state.unsettled.get(lease_id, "")})
+    )
+    return outcome
+
+
+def release(
+    state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, usage: Usage, note: str
+) -> Outcome:
     """The holder is done: the charge falls, once. Answer: the ended lease."""
-    return _finish(state, lease, LeaseState.RELEASED, stamp, settings, note or "released by its holder", usage=usage)
+    return _finish(
+        state, lease, LeaseState.RELEASED, stamp, settings, note or "released by its holder", usage=usage
+    )
 
 
 def revoke(
@@ -189,7 +252,9 @@ def revoke(
     changed = _with(_move(lease, LeaseState.REVOKING), revoke_note=sentence)
     outcome.changes.append(Change(LEASES, lease.lease_id, changed))
     outcome.events.append(
-        Event("LeaseRevoking", lease.lease_id, stamp.wall_ms, by, details={"note": note, "grace_ms": grace_ms})
+        Event(
+            "LeaseRevoking", lease.lease_id, stamp.wall_ms, by, details={"note": note, "grace_ms": grace_ms}
+        )
     )
     outcome.deadlines.append((lease.lease_id, stamp.now_ms + grace_ms))
     outcome.answer = changed
@@ -197,7 +262,10 @@ def revoke(
 
 
 def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, work_lives: bool) -> Outcome:
-    """The deadline of a lease has come (LEASE-10, 13, 22): it falls silent while its work lives, else it ends."""
+    """The deadline of a lease has come (LEASE-10, 13, 22):
+
+    it falls silent while its work lives, else it ends.
+    """
     if lease.state is LeaseState.REVOKING:
         if not work_lives:
             return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
@@ -215,7 +283,13 @@ def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, w
 
 
 def processes_ended(
-    state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, caller_lives: bool, work_lives: bool
+    state: State,
+    lease: Lease,
+    stamp: Stamp,
+    settings: PolicySettings,
+    *,
+    caller_lives: bool,
+    work_lives: bool,
 ) -> Outcome:
     """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
     outcome = Outcome(lease)
@@ -226,9 +300,15 @@ def processes_ended(
     if lease.state is LeaseState.REVOKED:
         return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
     if lease.state is LeaseState.REVOKING:
-        return outcome if caller_lives else _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+        return (
+            outcome
+            if caller_lives
+            else _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+        )
     if Flag.SILENT in lease.flags or (lease.binding.work and not caller_lives):
-        return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "its processes ended without a release")
+        return _finish(
+            state, lease, LeaseState.EXPIRED, stamp, settings, "its processes ended without a release"
+        )
     if lease.state is LeaseState.OFFERED and not caller_lives:
         return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "the process that asked ended")
     return outcome
@@ -243,7 +323,10 @@ def _finish(
     reason: str,
     usage: Usage | None = None,
 ) -> Outcome:
-    """End a lease: the record leaves the live part, its flows are corrected by what it really took (QUEUE-6)."""
+    """End a lease:
+
+    the record leaves the live part, its flows are corrected by what it really took (QUEUE-6).
+    """
     changed = lease if lease.state is to else _move(lease, to)
     changed = _with(
         changed,
@@ -257,7 +340,9 @@ def _finish(
     if state.view is not None and lease.ask.charge.is_work:
         cost = capacity.dominant_share_cost(lease.ask.charge, state.view.totals)
         took_ms = stamp.now_ms - lease.granted_ms
-        for flow in order.corrected(state.flows, lease.ask, cost, lease.ask.expected_ms, took_ms, settings.line):
+        for flow in order.corrected(
+            state.flows, lease.ask, cost, lease.ask.expected_ms, took_ms, settings.line
+        ):
             outcome.changes.append(Change(FLOWS, flow.key, flow))
     details = {"ran_ms": stamp.now_ms - lease.granted_ms, "reason": reason, "holder": lease.ask.holder}
     outcome.events.append(
@@ -269,7 +354,9 @@ def _finish(
 def _changed(lease: Lease, kind: str, stamp: Stamp, details: dict[str, object]) -> Outcome:
     outcome = Outcome(lease)
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
-    outcome.events.append(Event(kind, lease.lease_id, stamp.wall_ms, details={**details, "holder": lease.ask.holder}))
+    outcome.events.append(
+        Event(kind, lease.lease_id, stamp.wall_ms, details={**details, "holder": lease.ask.holder})
+    )
     return outcome
 
 
@@ -295,7 +382,9 @@ def _with(
     end_reason: str | None = None,
     usage: Usage | None = None,
 ) -> Lease:
-    """The lease with some fields replaced; spelled out because `msgspec.structs.replace` is several times slower."""
+    """The lease with some fields replaced; spelled out because `msgspec.structs.replace` is several times
+    slower.
+    """
     return Lease(
         lease.lease_id,
         lease.token,

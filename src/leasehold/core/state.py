@@ -1,7 +1,8 @@
 """The ledger's state in memory: tables, the indexes over them, and how one change is applied and taken back.
 
-Pure data: no clock, no I/O. Records are immutable; only `apply` and `take_back` change tables, so every change has its
-inverse and an invariant can be checked where it happens. What is volatile (INV-4) stands apart and is never stored.
+Pure data: no clock, no I/O. Records are immutable; only `apply` and `take_back` change tables, so every
+change has its inverse and an invariant can be checked where it happens. What is volatile (INV-4) stands apart
+and is never stored.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from leasehold.core.capacity import Book
+from leasehold.core.book import Book
 from leasehold.core.line import Line
+from leasehold.core.reservation import Reservation
 from leasehold.model.event import Event
 from leasehold.model.learned import Learned
 from leasehold.model.lease import Lease, Liveness
@@ -67,21 +69,29 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome:
-    """What a decision asks for. `numbers` tells how many tokens from `stamp.number` on were used."""
+    """What a decision asks for.
 
-    __slots__ = ("answer", "changes", "deadlines", "events", "numbers", "presences")
+    `numbers` tells how many tokens from `stamp.number` on were used; `flows` are those that earlier grants of
+    the same decision have charged.
+    """
+
+    __slots__ = ("answer", "changes", "deadlines", "events", "flows", "numbers", "presences")
 
     def __init__(self, answer: Any = None) -> None:
         self.answer = answer
         self.changes: list[Change] = []
         self.events: list[Event] = []
+        self.flows: dict[str, Flow] = {}
         self.deadlines: list[tuple[str, int]] = []
         self.presences: list[tuple[str, Presence]] = []
         self.numbers = 0
 
 
 Undo = tuple[str, str, Any, bool, Any]
-"""Table, key, the record before (None: there was none), whether it was a finish, and the volatile part that went with it."""
+"""Table, key, the record before (None:
+
+there was none), whether it was a finish, and the volatile part that went with it.
+"""
 
 
 class State:
@@ -107,13 +117,14 @@ class State:
         self.view: NodeView | None = None
         self.liveness: dict[str, Liveness] = {}
         self.presence: dict[str, Presence] = {}
+        self.reserved: Reservation | None = None
 
     def apply(self, change: Change) -> Undo:
         """Make a change and return its inverse."""
-        table = getattr(self, change.table)
+        table: dict[str, Any] = getattr(self, change.table)
         key = change.key
         old = table.get(key)
-        aux = None
+        aux: Liveness | Presence | None = None
         if change.record is None or change.finished:
             if old is not None:
                 del table[key]
@@ -127,13 +138,18 @@ class State:
             self._index_semaphore(key, change.record)
         elif change.table == CALLS:
             self._index_call(old, change.record)
+        if self.unsettled and change.table == LEASES and change.record is None:
+            self.unsettled.pop(key, None)
         return (change.table, key, old, change.finished, aux)
 
     def take_back(self, undo: Undo) -> None:
-        """Make the inverse of a change. Inverses are taken back in the reverse of the order in which they were made."""
+        """Make the inverse of a change.
+
+        Inverses are taken back in the reverse of the order in which they were made.
+        """
         name, key, old, finished, aux = undo
-        table = getattr(self, name)
-        new = self.ended.pop(key, None) if finished else table.get(key)
+        table: dict[str, Any] = getattr(self, name)
+        new: Any = self.ended.pop(key, None) if finished else table.get(key)
         if old is None:
             table.pop(key, None)
         else:

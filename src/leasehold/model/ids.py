@@ -21,8 +21,9 @@ def typed(noun: str, number: int) -> str:
 def from_number(noun: str, number: int) -> str:
     """Make an id from a number that is itself unique (a fencing token): a bijection that looks random.
 
-    So ids need no chance and can't collide within one ledger. 55 bits are kept: tokens have 53 (INV-3). The multiplier is
-    the odd 55-bit number nearest to 2^55 over the golden ratio (Knuth, TAOCP 3, 6.4); shifts fold the high bits down.
+    So ids need no chance and can't collide within one ledger. 55 bits are kept: tokens have 53 (INV-3). The
+    multiplier is the odd 55-bit number nearest to 2^55 over the golden ratio (Knuth, TAOCP 3, 6.4); shifts
+    fold the high bits down.
     """
     mixed = (number * 0x4F1BBCDCBFA53F) & _MASK
     mixed ^= mixed >> 28

@@ -74,8 +74,9 @@ class Process(msgspec.Struct, frozen=True, gc=False):
 class Binding(msgspec.Struct, frozen=True, gc=False):
     """What a lease is bound to on this node (LEASE-22).
 
-    `caller` is the process that asked over the Unix socket; it frees an OFFERED lease by its death, and its death makes
-    the work unattended. `work` are the processes whose life keeps the charge. `cgroup` is where they were put, if anywhere.
+    `caller` is the process that asked over the Unix socket; it frees an OFFERED lease by its death, and its
+    death makes the work unattended. `work` are the processes whose life keeps the charge. `cgroup` is where
+    they were put, if anywhere.
     """
 
     caller: Process | None = None
@@ -87,7 +88,9 @@ UNBOUND = Binding()
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """A normalised request: defaults filled in, rights applied, cost decided. Everything policy needs is here.
+    """A normalised request:
+
+    defaults filled in, rights applied, cost decided. Everything policy needs is here.
 
     `bound_ms` is the time after which the work will have ended as far as anybody promised (0: nobody did);
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
@@ -108,7 +111,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     on_lost: OnLost = OnLost.CONTINUE
     expected_ms: int = 60_000
     bound_ms: int = 0
-    caller: Process | None = None
+    binding: Binding = UNBOUND
     notice: str = ""
     label: str = ""
 
@@ -149,7 +152,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 class Liveness(msgspec.Struct):
     """What moves without a write (INV-4): mutable, and lost with the process.
 
-    `deadline_ms` is when the lease expires if nobody renews it. In REVOKING it is the end of the grace period.
+    `deadline_ms` is when the lease expires if nobody renews it. In REVOKING it is the end of the grace
+    period.
     """
 
     deadline_ms: int

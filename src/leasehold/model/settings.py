@@ -17,7 +17,7 @@ class CapacitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_reserve_bytes: int = 1 << 30
     max_per_node: int = 256
     max_per_holder_per_node: int = 64
-    class_units: dict[str, int] = {"LOW": 10, "NORMAL": 30, "HIGH": 60}
+    class_units: dict[str, int] = msgspec.field(default_factory=lambda: {"LOW": 10, "NORMAL": 30, "HIGH": 60})
     cpu_heavy_at_once: int = 0  # 0: half the cores and at least 2
     network_heavy_at_once: int = 2
     disk_write_heavy_at_once: int = 1

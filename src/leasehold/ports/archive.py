@@ -9,7 +9,10 @@ import msgspec
 
 
 class Fold(msgspec.Struct, frozen=True):
-    """A folded counter: how often `code` happened to `holder`, first and last (wall ms), with the last sentence."""
+    """A folded counter:
+
+    how often `code` happened to `holder`, first and last (wall ms), with the last sentence.
+    """
 
     holder: str
     code: str
@@ -20,10 +23,17 @@ class Fold(msgspec.Struct, frozen=True):
 
 
 class Archive(Protocol):
-    """Read from threads of its own, never through the writer. Embedded: the store's own SQLite file, read-only connections."""
+    """Read from threads of its own, never through the writer.
 
-    async def finished(self, prefix: str, *, limit: int, before: str | None = None) -> Sequence[tuple[str, bytes]]:
-        """Finished records under `prefix`, newest first; `before` is the last key of the page before (≤ 1,000)."""
+    Embedded: the store's own SQLite file, read-only connections.
+    """
+
+    async def finished(
+        self, prefix: str, *, limit: int, before: str | None = None
+    ) -> Sequence[tuple[str, bytes]]:
+        """Finished records under `prefix`, newest first; `before` is the last key of the page before (≤
+        1,000).
+        """
         ...
 
     async def find(self, key: str) -> bytes | None:
@@ -31,11 +41,16 @@ class Archive(Protocol):
         ...
 
     async def events(self, *, after: int, limit: int) -> Sequence[bytes]:
-        """Encoded event records (one per batch, each a list of events) that hold events numbered above `after`, in order."""
+        """Encoded event records (one per batch, each a list of events) that hold events numbered above
+        `after`, in order.
+        """
         ...
 
     async def fold(self, folds: Sequence[Fold]) -> None:
-        """Add to the counters, in one transaction of their own. Losing the last 5 s of them in a crash is allowed (INV-4)."""
+        """Add to the counters, in one transaction of their own.
+
+        Losing the last 5 s of them in a crash is allowed (INV-4).
+        """
         ...
 
     async def folds(self, *, holder: str | None, since_wall_ms: int) -> Sequence[Fold]:
@@ -43,5 +58,8 @@ class Archive(Protocol):
         ...
 
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
-        """Drop the oldest that is past its time or over the size, a slice per call; how many rows went (0: done)."""
+        """Drop the oldest that is past its time or over the size, a slice per call; how many rows went (0:
+
+        done).
+        """
         ...

@@ -11,7 +11,8 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """The ledger's clock: wall time as it stood at start, advancing with CLOCK_BOOTTIME ever since.
 
-        It counts suspended time and never jumps, so durations are judged on it. Across restarts it follows the wall clock.
+        It counts suspended time and never jumps, so durations are judged on it. Across restarts it follows
+        the wall clock.
         """
         ...
 

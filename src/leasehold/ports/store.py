@@ -1,7 +1,7 @@
 """The port of durable state (CLUSTER-21). Shaped so that SQLite, memory and etcd implement it unchanged.
 
-A store is an ordered map from text keys (`/leases/<id>`) to bytes, changed only by fenced batches, each with one event
-record. The ledger is its only writer. Nothing here knows what the bytes mean.
+A store is an ordered map from text keys (`/leases/<id>`) to bytes, changed only by fenced batches, each with
+one event record. The ledger is its only writer. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class Limits(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """One commit: all of it or nothing.
 
-    `seq` is the batch's own number; it commits only where the store's `batch_seq` is `seq - 1` (the fence: a second writer
-    fails at its first commit). Each key stands in at most one of `puts`, `finishes` and `deletes`, with its last value.
-    `finishes` leave the live part and enter the archive in the same commit. `events` is the encoded record of all events of
-    the batch, numbered `first_event` … `last_event` (empty when there are none).
+    `seq` is the batch's own number; it commits only where the store's `batch_seq` is `seq - 1` (the fence: a
+    second writer fails at its first commit). Each key stands in at most one of `puts`, `finishes` and
+    `deletes`, with its last value. `finishes` leave the live part and enter the archive in the same commit.
+    `events` is the encoded record of all events of the batch, numbered `first_event` … `last_event` (empty
+    when there are none).
     """
 
     seq: int
@@ -69,7 +70,8 @@ class StoreCorrupt(StoreError):
 class Store(Protocol):
     """Durable state. Calls come from one event loop; an implementation may work in a thread of its own.
 
-    Between `open` and `close` exactly one process holds the store (SQLite: a lock file; etcd: the leader key).
+    Between `open` and `close` exactly one process holds the store (SQLite: a lock file; etcd: the leader
+    key).
     """
 
     @property
@@ -82,14 +84,17 @@ class Store(Protocol):
         ...
 
     async def load(self) -> Snapshot:
-        """All live records, sorted by key. A record that can't be read raises StoreCorrupt only where its key is lost too."""
+        """All live records, sorted by key.
+
+        A record that can't be read raises StoreCorrupt only where its key is lost too.
+        """
         ...
 
     async def commit(self, batch: Batch) -> None:
         """Return when the batch is durable (survives kill -9 and power loss).
 
-        Raises CommitFailed, CommitUnknown or Fenced; any other exception is a bug and is treated as CommitUnknown. At most one
-        commit is in flight at a time.
+        Raises CommitFailed, CommitUnknown or Fenced; any other exception is a bug and is treated as
+        CommitUnknown. At most one commit is in flight at a time.
         """
         ...
 
@@ -98,7 +103,10 @@ class Store(Protocol):
         ...
 
     def watch(self, after_seq: int) -> AsyncIterator[Batch]:
-        """Committed batches after `after_seq`, in order, without gaps; waits for new ones. Raises StoreError when that part is no longer kept."""
+        """Committed batches after `after_seq`, in order, without gaps; waits for new ones.
+
+        Raises StoreError when that part is no longer kept.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,131 @@
+"""Calls by key and by rate: idempotency (LEASE-8) and the request bucket (LEASE-4)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from leasehold.core.limits import Bucket, take
+from leasehold.core.state import CALLS, Call, Change, Outcome, Stamp, State
+from leasehold.model.errors import IdempotencyBusy, IdempotencyMismatch, RateLimited
+from leasehold.model.principal import Principal
+from leasehold.model.settings import PolicySettings
+
+BUCKETS_MAX = 10_000
+"""Principals with a bucket in memory; the one that was quiet for longest is forgotten first."""
+
+
+class Flight:
+    """A call with a key that is being answered.
+
+    `ticket` is set once it waits in line: then a repeat takes its place over.
+    """
+
+    __slots__ = ("body_hash", "ticket")
+
+    def __init__(self, body_hash: bytes) -> None:
+        self.body_hash = body_hash
+        self.ticket: str | None = None
+
+
+class Calls:
+    """What has been asked with which key, and how often."""
+
+    def __init__(self, settings: Callable[[], PolicySettings]) -> None:
+        self._settings = settings
+        self._flights: dict[str, Flight] = {}
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def call_of(self, principal: Principal, key: str | None, body_hash: bytes, now_ms: int) -> Call | None:
+        """The call's identity: (principal, route, key), with its body. None without a key."""
+        if key is None:
+            return None
+        return Call(f"{principal.name}/lease.request/{key}", principal.name, body_hash, "", now_ms)
+
+    def known(self, state: State, call: Call) -> Call | None:
+        """The remembered call of the same key; its body must be the same. Raises IdempotencyMismatch."""
+        before = state.calls.get(call.key)
+        if before is None or call.at_ms - before.at_ms > self._settings().limits.idempotency_ms:
+            return None
+        _same_body(before.body_hash, call)
+        return before
+
+    @contextmanager
+    def in_flight(self, call: Call) -> Iterator[Flight]:
+        """While the first call is being answered a second one is 409, unless the first waits in line."""
+        before = self._flights.get(call.key)
+        if before is not None:
+            _same_body(before.body_hash, call)
+            if before.ticket is None:
+                raise IdempotencyBusy(
+                    "the first call with this Idempotency-Key is still in flight; ask again shortly"
+                )
+        flight = Flight(call.body_hash)
+        flight.ticket = before.ticket if before is not None else None
+        self._flights[call.key] = flight
+        try:
+            yield flight
+        finally:
+            if self._flights.get(call.key) is flight:
+                del self._flights[call.key]
+
+    def waits(self, call: Call, ticket: str) -> None:
+        flight = self._flights.get(call.key)
+        if flight is not None:
+            flight.ticket = ticket
+
+    def remember(self, call: Call, lease_id: str, state: State, stamp: Stamp) -> Outcome:
+        """Commit that this key has made that lease."""
+        outcome = Outcome()
+        outcome.changes.append(
+            Change(CALLS, call.key, Call(call.key, call.principal, call.body_hash, lease_id, stamp.now_ms))
+        )
+        return outcome
+
+    def stale(self, state: State, stamp: Stamp) -> Outcome:
+        """Forget what is older than its time, or over its principal's number:
+
+        oldest first, a slice per call.
+        """
+        limits = self._settings().limits
+        outcome = Outcome()
+        left = dict(state.calls_of)
+        for key, call in state.calls.items():
+            over = left.get(call.principal, 0) > limits.idempotency_per_principal
+            old = stamp.now_ms - call.at_ms > limits.idempotency_ms
+            if not old and not over and not any(n > limits.idempotency_per_principal for n in left.values()):
+                break
+            if old or over:
+                left[call.principal] -= 1
+                outcome.changes.append(Change(CALLS, key, None))
+            if len(outcome.changes) >= 500:
+                break
+        return outcome
+
+    def rate_limited(self, principal: Principal, now_ms: int) -> RateLimited | None:
+        """Take one token; the refusal where there is none. Local users and administrators are exempt."""
+        if principal.local or principal.may("limits:exempt"):
+            return None
+        limits = self._settings().limits
+        bucket, wait_ms = take(
+            self._buckets.get(principal.name), now_ms, limits.request_burst, limits.request_per_minute
+        )
+        self._buckets[principal.name] = bucket
+        self._buckets.move_to_end(principal.name)
+        if len(self._buckets) > BUCKETS_MAX:
+            self._buckets.popitem(last=False)
+        if not wait_ms:
+            return None
+        wait_s = -(-wait_ms // 1000)
+        sentence = f"{principal.name} asks more than {limits.request_per_minute} times a minute; come back in {wait_s} s"
+        return RateLimited(sentence, retry_after_s=max(1, wait_s), per_minute=limits.request_per_minute)
+
+
+def _same_body(before: bytes, call: Call) -> None:
+    if before != call.body_hash:
+        raise IdempotencyMismatch(
+            "this Idempotency-Key was used with another body; use a new key for a new request",
+            field="Idempotency-Key",
+            expected="a key of its own for each body",
+        )

@@ -1,0 +1,183 @@
+"""The waiting line at work:
+
+held calls, tickets, and the dispatcher that wakes when room may have come (LEASE-7, QUEUE-8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from leasehold.control.ledger import Ledger
+from leasehold.core import admission, capacity, dispatch
+from leasehold.core import lease as life
+from leasehold.core.reservation import running
+from leasehold.core.state import Outcome, Stamp, State
+from leasehold.model.errors import LeaseholdError, StoreUnavailable
+from leasehold.model.lease import Lease
+from leasehold.model.line import Presence, Waiter
+from leasehold.model.refusal import Reason
+from leasehold.model.settings import PolicySettings
+
+
+class LineService:
+    """Who waits, and who is next.
+
+    `granted` is called with each lease that the dispatcher made, once it is durable.
+    """
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], PolicySettings], granted: Callable[[Waiter, Lease], None]
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._granted = granted
+        self._held: dict[str, asyncio.Future[Lease]] = {}
+        self._more = False
+        self.attempts = 0
+        self.attempts_idle = 0
+
+    def hold(self, waiter: Waiter, now_ms: int) -> asyncio.Future[Lease]:
+        """A call is open for this waiter from now on:
+
+        it can be granted at any moment. A later call takes the place over.
+        """
+        before = self._held.pop(waiter.ticket, None)
+        if before is not None:
+            before.cancel()
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._held[waiter.ticket] = future
+        forget_ms = now_ms + self._settings().line.ticket_ms
+        self._ledger.state.presence[waiter.ticket] = Presence(True, now_ms, forget_ms)
+        return future
+
+    def let_go(self, ticket: str, future: asyncio.Future[Lease], now_ms: int, retry_s: int | None) -> None:
+        """The call is over without a grant:
+
+        the place is kept, room is reserved until the retry time it was told + 2 s.
+        """
+        if self._held.get(ticket) is not future:
+            return  # A later call has taken the place over.
+        del self._held[ticket]
+        if ticket not in self._ledger.state.waiters:
+            return
+        line = self._settings().line
+        reserves_ms = now_ms + retry_s * 1000 + line.reserve_slack_ms if retry_s is not None else now_ms
+        self._ledger.state.presence[ticket] = Presence(False, reserves_ms, now_ms + line.ticket_ms)
+        self._ledger.on_due(ticket, reserves_ms)
+
+    def kept_after_restart(self, now_ms: int) -> None:
+        """Everyone whose place was read from the store may come back within the ticket's time."""
+        line = self._settings().line
+        for ticket in self._ledger.state.waiters:
+            if ticket not in self._held:
+                self._ledger.state.presence[ticket] = Presence(
+                    False, now_ms + line.reserve_slack_ms, now_ms + line.ticket_ms
+                )
+                self._ledger.on_due(ticket, now_ms + line.reserve_slack_ms)
+
+    def dispatch(self) -> None:
+        """Grant whoever's turn it is and who fits.
+
+        Nothing happens, and nothing is written, when nobody does.
+        """
+        state = self._ledger.state
+        if not len(state.line) or self._ledger.read_only or not self._ledger.ready:
+            return
+        self.attempts += 1
+        try:
+            grants, durable = self._ledger.submit(self._decide)
+        except LeaseholdError:
+            return  # Stopping, or the store has just refused: the next wake tries again.
+        if durable is None:
+            self.attempts_idle += 1
+            return
+        durable.add_done_callback(lambda done: self._answer(done, grants))
+        if self._more:
+            self.dispatch()
+
+    def _decide(self, state: State, stamp: Stamp) -> Outcome:
+        settings = self._settings()
+        outcome = Outcome([])
+        plan = plan_now(state, settings, stamp.now_ms)
+        if plan is not None:
+            state.reserved = plan.reserved
+            self._more = plan.more
+        for waiter in plan.grants if plan is not None else ():
+            life.leave(waiter, outcome)
+            lease = life.grant(state, waiter.ask, stamp, settings, outcome)
+            outcome.answer.append((waiter, lease))
+        return outcome
+
+    def _answer(self, done: asyncio.Future[None], grants: list[tuple[Waiter, Lease]]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # Taken back: they wait on, as the state says.
+        for waiter, lease in grants:
+            self._granted(waiter, lease)
+            future = self._held.pop(waiter.ticket, None)
+            if future is not None and not future.done():
+                future.set_result(lease)
+
+    def refuse_all(self, why: str) -> None:
+        """Answer every held call: the server stops (OPS-28). Their places stay."""
+        held, self._held = self._held, {}
+        for future in held.values():
+            if not future.done():
+                future.set_exception(StoreUnavailable(why, retry_after_s=2))
+
+    def due(self, ticket: str, now_ms: int) -> int | None:
+        """A time of this waiter has come. Returns its next one, None when there is none."""
+        state = self._ledger.state
+        presence = state.presence.get(ticket)
+        waiter = state.waiters.get(ticket)
+        if presence is None or waiter is None:
+            return None
+        if presence.held:
+            return now_ms + self._settings().line.ticket_ms
+        if now_ms < presence.reserves_until_ms:
+            return presence.reserves_until_ms
+        if now_ms < presence.forget_ms:
+            self.dispatch()  # What it had reserved is free for others now.
+            return presence.forget_ms
+        self.forget(waiter)
+        return None
+
+    def forget(self, waiter: Waiter) -> None:
+        """Take a waiter out for good: it gave up, or did not come back in time."""
+
+        def decide(state: State, stamp: Stamp) -> Outcome:
+            outcome = Outcome()
+            if waiter.ticket in state.waiters:
+                life.leave(waiter, outcome)
+            return outcome
+
+        try:
+            self._ledger.submit(decide)
+        except LeaseholdError:
+            return  # Read-only or stopping: it is forgotten after the restart.
+        self.dispatch()
+
+
+def plan_now(state: State, settings: PolicySettings, now_ms: int) -> dispatch.Plan | None:
+    """The dispatcher's plan for this instant; None before anything is known of the machine."""
+    if state.view is None:
+        return None
+
+    def gate(waiter: Waiter) -> Reason | None:
+        stands = admission.gates(state, waiter.ask, now_ms, settings)
+        return stands[0] if stands else None
+
+    return dispatch.plan(
+        state.line,
+        state.flows,
+        state.presence,
+        state.book,
+        capacity.usable(state.view, settings.capacity),
+        state.view,
+        state.sizes,
+        [running(lease, now_ms) for lease in state.leases.values()],
+        settings,
+        now_ms,
+        gate,
+        kept=state.reserved,
+    )

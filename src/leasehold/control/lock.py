@@ -1,0 +1,129 @@
+"""The service of named locks and counted semaphores (LEASE-21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leasehold.control import views
+from leasehold.control.ledger import Ledger
+from leasehold.core.state import SEMAPHORES, Change, Outcome, Stamp, State
+from leasehold.model.charge import LOCK
+from leasehold.model.errors import Conflict, NotFound, Overloaded
+from leasehold.model.event import Event
+from leasehold.model.lease import Ask
+from leasehold.model.line import Semaphore
+from leasehold.model.principal import Principal
+from leasehold.model.settings import PolicySettings
+from leasehold.wire import lease as wire
+
+
+def sized(
+    state: State,
+    body: wire.HeavyLeaseRequest,
+    ask: Ask,
+    stamp: Stamp,
+    settings: PolicySettings,
+    outcome: Outcome,
+) -> None:
+    """Check the sizes that a request names, and set those of new semaphores.
+
+    Raises Conflict where another is set.
+    """
+    for slot in body.slots:
+        if slot.size is None:
+            continue
+        key = LOCK + slot.name
+        known = state.semaphores.get(key)
+        if known is None:
+            check_room(state, settings)
+            record = Semaphore(key, slot.size, ask.principal, stamp.wall_ms)
+            outcome.changes.append(Change(SEMAPHORES, key, record))
+        elif known.size != slot.size:
+            raise Conflict(
+                f"{slot.name} has {known.size} slots, not {slot.size}; leave the size out, or set it by `leasehold lock set`",
+                name=slot.name,
+                size=known.size,
+            )
+
+
+def check_room(state: State, settings: PolicySettings) -> None:
+    if len(state.semaphores) >= settings.limits.semaphores_max:
+        raise Overloaded(f"{settings.limits.semaphores_max} semaphores have a size set; delete some first")
+
+
+class LockService:
+    """Sizes of semaphores, and who holds and waits. A name without a set size is a lock: size 1."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], PolicySettings], room: Callable[[], None]
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._room = room
+
+    async def locks(self, principal: Principal) -> wire.Locks:
+        """Every name that is held, waited for or sized, sorted."""
+        await self._ledger.settled()
+        state = self._ledger.state
+        names = {name for name in state.book.named if name.startswith(LOCK)} | set(state.semaphores)
+        names |= {
+            name
+            for waiter in state.waiters.values()
+            for name, _ in waiter.ask.charge.named
+            if name.startswith(LOCK)
+        }
+        return wire.Locks([self._shown(state, name) for name in sorted(names)])
+
+    async def set_lock(self, principal: Principal, name: str, body: wire.LockSize) -> wire.LockOut:
+        """Set a size. Smaller than what is held: those who hold keep it, nobody new gets in until it fits."""
+        key = LOCK + name
+
+        def decide(state: State, stamp: Stamp) -> Outcome:
+            outcome = Outcome()
+            if key not in state.semaphores:
+                check_room(state, self._settings())
+            record = Semaphore(key, body.size, principal.name, stamp.wall_ms)
+            outcome.changes.append(Change(SEMAPHORES, key, record))
+            outcome.events.append(
+                Event("LockSized", name, stamp.wall_ms, principal.name, details={"size": body.size})
+            )
+            return outcome
+
+        await self._ledger.execute(decide)
+        self._room()
+        return self._shown(self._ledger.state, key)
+
+    async def delete_lock(self, principal: Principal, name: str) -> None:
+        """Forget a size: the name is a lock of size 1 again. Refused while it is held."""
+        key = LOCK + name
+
+        def decide(state: State, stamp: Stamp) -> Outcome:
+            outcome = Outcome()
+            if key not in state.semaphores:
+                raise NotFound(f"no size is set for {name}; see `leasehold lock list`", name=name)
+            held = state.book.named.get(key, 0)
+            if held:
+                raise Conflict(
+                    f"{name} is held {held} times; wait for its holders or revoke them", name=name, held=held
+                )
+            outcome.changes.append(Change(SEMAPHORES, key, None))
+            outcome.events.append(Event("LockForgotten", name, stamp.wall_ms, principal.name))
+            return outcome
+
+        await self._ledger.execute(decide)
+
+    def _shown(self, state: State, key: str) -> wire.LockOut:
+        now_ms = self._ledger.clock.now_ms()
+        holders = [
+            lease for lease in state.leases.values() if any(name == key for name, _ in lease.ask.charge.named)
+        ]
+        waiting = sum(any(name == key for name, _ in one.ask.charge.named) for one in state.waiters.values())
+        return wire.LockOut(
+            name=key.removeprefix(LOCK),
+            size=state.sizes.get(key, 1),
+            held=state.book.named.get(key, 0),
+            waiting=waiting,
+            holders=[
+                views.holder_ahead(lease, now_ms) for lease in sorted(holders, key=lambda one: one.token)
+            ][:100],
+        )

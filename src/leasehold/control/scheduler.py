@@ -1,0 +1,218 @@
+"""The service behind `/api/scheduler`: status, explain, decisions, events. It only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leasehold.control import answers, codec, views
+from leasehold.control.lease import LeaseService
+from leasehold.core import admission, learn
+from leasehold.core.line import plain_cost
+from leasehold.core.state import LEASES, State
+from leasehold.model.errors import NotPermitted
+from leasehold.model.event import Event
+from leasehold.model.principal import Principal
+from leasehold.model.refusal import Code, Reason
+from leasehold.ports.archive import Fold
+from leasehold.wire import lease as wire
+
+WAITERS_SHOWN = 1_000
+LEASES_SHOWN = 1_000
+
+
+class SchedulerService:
+    """What stands, what is waited for, why, and what has happened."""
+
+    def __init__(self, leases: LeaseService, preset: Callable[[], str]) -> None:
+        self._leases = leases
+        self._ledger = leases.ledger
+        self._settings = leases.settings
+        self._preset = preset
+
+    async def status(self, principal: Principal) -> wire.SchedulerStatus:
+        """May heavy work run now, who holds what, who waits (LEASE-9)."""
+        await self._ledger.settled()
+        state, settings = self._ledger.state, self._settings()
+        view = state.view
+        return wire.SchedulerStatus(
+            headline=views.headline(state, view, settings),
+            quiet_state=view.state if view is not None else "UNKNOWN",
+            quiet_score=view.score if view is not None else None,
+            reasons=list(view.reasons) if view is not None else [],
+            capacity=views.dimensions(state, settings),
+            active=self._active(state, principal),
+            waiting=self._waiting(state),
+            ended=await self._ended(state),
+            node_id=state.node_id,
+            preset=self._preset(),
+            read_only=bool(self._ledger.read_only),
+            notices=self._notices(state),
+        )
+
+    def _active(self, state: State, principal: Principal) -> list[wire.LeaseOut]:
+        shown = sorted(state.leases.values(), key=lambda lease: lease.token)[:LEASES_SHOWN]
+        return [
+            answers.lease(lease, self._ledger, with_token=lease.ask.principal == principal.name)
+            for lease in shown
+        ]
+
+    def _waiting(self, state: State) -> list[wire.WaiterOut]:
+        now_ms, settings = self._ledger.clock.now_ms(), self._settings()
+        shown = []
+        walk = state.line.walk(state.flows, settings.line, now_ms, plain_cost)
+        for position in range(1, WAITERS_SHOWN + 1):
+            waiter = walk.next()
+            if waiter is None:
+                break
+            walk.take()
+            stands = admission.reasons(state, waiter.ask, now_ms, settings)
+            shown.append(views.waiter(waiter, state, position, stands[0] if stands else None, now_ms))
+        return shown
+
+    async def _ended(self, state: State) -> list[wire.LeaseOut]:
+        """The last ended leases, newest first: from memory, and after a restart from the archive."""
+        shown = list(reversed(state.ended.values()))
+        if len(shown) < state.ended_shown:
+            rows = await self._leases.archive.finished(f"/{LEASES}/", limit=state.ended_shown)
+            known = {lease.lease_id for lease in shown}
+            for key, value in rows:
+                name = codec.split_key(key)[1]
+                if name not in known and len(shown) < state.ended_shown:
+                    shown.append(codec.decode(LEASES, name, value))
+        return [answers.lease(lease, self._ledger, with_token=False) for lease in shown]
+
+    def _notices(self, state: State) -> list[str]:
+        notices = []
+        if self._ledger.read_only:
+            notices.append(
+                f"read-only: {self._ledger.read_only}; nothing is granted until it can be written again"
+            )
+        if self._ledger.lost:
+            notices.append(f"not the leader: {self._ledger.lost}")
+        for key in sorted(state.unsettled):
+            notices.append(
+                f"{key} can't be read; settle it with `leasehold revoke {key}` when its work has ended"
+            )
+        unbound = [
+            lease.lease_id
+            for lease in state.leases.values()
+            if lease.ask.charge.is_work and not lease.binding.work
+        ]
+        if unbound:
+            notices.append(
+                f"{len(unbound)} lease(s) are bound to no process, {min(unbound)} among them: at most their declared share of "
+                "cores counts as ours"
+            )
+        return notices
+
+    async def explain(self, principal: Principal, body: wire.HeavyLeaseRequest) -> wire.Explanation:
+        """The decision for a request without making it (LEASE-17)."""
+        await self._ledger.settled()
+        ask = self._leases.ask_for(principal, body)
+        state, settings = self._ledger.state, self._settings()
+        found = admission.reasons(state, ask, self._ledger.clock.now_ms(), settings)
+        waiting = len(state.line)
+        if waiting and not any(reason.code is Code.NEVER_FITS for reason in found):
+            who = "one waiter stands" if waiting == 1 else f"{waiting} waiters stand"
+            found.append(
+                Reason(Code.IN_LINE, f"{who} in line", "its turn in the fair order", {"waiting": waiting})
+            )
+        learned = state.learned.get(f"{ask.holder}/{ask.job_type}")
+        return wire.Explanation(
+            approved=not found,
+            reason=found[0].sentence if found else "it would be granted now",
+            reasons=[views.reason(one) for one in found],
+            charge=answers.charge_of(ask),
+            learned=views.learned(learn.suggest(learned, self._leases.totals)) if learned is not None else {},
+            notice=ask.notice,
+        )
+
+    async def decisions(self, principal: Principal, *, holder: str | None, range_sec: int) -> wire.Decisions:
+        """Counts by holder and code in the range, with the last reason and what is left of a wait (LEASE-17)."""
+        clock = self._ledger.clock
+        since_ms = clock.wall_ms() - range_sec * 1000
+        folds = list(await self._leases.archive.folds(holder=holder, since_wall_ms=since_ms))
+        folds += [fold for fold in self._leases.counters.pending() if holder in (None, fold.holder)]
+        by_holder: dict[str, dict[str, Fold]] = {}
+        for fold in folds:
+            codes = by_holder.setdefault(fold.holder, {})
+            codes[fold.code] = merged(codes.get(fold.code), fold)
+        return wire.Decisions(
+            range_sec, [self._of_holder(name, by_holder[name]) for name in sorted(by_holder)]
+        )
+
+    def _of_holder(self, holder: str, codes: dict[str, Fold]) -> wire.HolderDecisions:
+        clock = self._ledger.clock
+        last = self._leases.counters.last(holder)
+        newest = max(codes.values(), key=lambda fold: fold.last_wall_ms)
+        view = self._ledger.state.view
+        until_ms = max(
+            last.retry_until_ms if last is not None else 0, view.cooldown_until_ms if view is not None else 0
+        )
+        return wire.HolderDecisions(
+            holder=holder,
+            counts=[
+                wire.DecisionCount(
+                    fold.code,
+                    fold.count,
+                    views.rfc3339(fold.first_wall_ms),
+                    views.rfc3339(fold.last_wall_ms),
+                    fold.sentence,
+                )
+                for fold in sorted(codes.values(), key=lambda fold: (-fold.count, fold.code))
+            ],
+            last_reason=last.sentence if last is not None else newest.sentence,
+            last_at=views.rfc3339(newest.last_wall_ms),
+            cooldown_left_sec=max(0.0, round((until_ms - clock.now_ms()) / 1000, 1)),
+            learned=self._learned_of(holder),
+        )
+
+    def _learned_of(self, holder: str) -> list[dict[str, object]]:
+        shown = []
+        for record in self._ledger.state.learned.values():
+            if record.holder == holder:
+                suggestion = learn.suggest(record, self._leases.totals)
+                shown.append({"job_type": record.job_type, **views.learned(suggestion)})
+        return sorted(shown, key=lambda row: str(row["job_type"]))[:100]
+
+    async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage:
+        """Committed events after a number, in order.
+
+        An administrator sees all, others those of their own leases.
+        """
+        if not principal.may("events:read"):
+            raise NotPermitted(f"{principal.name} may not read events; it needs the verb events:read")
+        await self._ledger.settled()
+        events: list[Event] = []
+        for record in await self._leases.archive.events(after=after, limit=limit):
+            events.extend(event for event in codec.decode_events(record) if event.seq > after)
+        page = events[:limit]
+        more = len(events) > limit or len(page) == limit
+        return wire.EventPage([_event(event) for event in page], str(page[-1].seq) if more and page else None)
+
+
+def _event(event: Event) -> wire.EventOut:
+    return wire.EventOut(
+        event.seq,
+        event.kind,
+        event.subject,
+        views.rfc3339(event.at_ms),
+        event.actor,
+        event.code,
+        event.details,
+    )
+
+
+def merged(one: Fold | None, other: Fold) -> Fold:
+    """Two counts of the same holder and code as one."""
+    if one is None:
+        return other
+    newest = one if one.last_wall_ms >= other.last_wall_ms else other
+    return Fold(
+        other.holder,
+        other.code,
+        min(one.first_wall_ms, other.first_wall_ms),
+        newest.last_wall_ms,
+        one.count + other.count,
+        newest.sentence,
+    )

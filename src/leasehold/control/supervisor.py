@@ -1,0 +1,161 @@
+"""Starts the services in order, keeps their loops, and stops them in reverse (OPS-28)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from leasehold.control.lease import LeaseService
+from leasehold.core import learn
+from leasehold.core.order import below, forgettable
+from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
+from leasehold.model.errors import LeaseholdError
+from leasehold.model.event import Event
+from leasehold.model.learned import Learned
+from leasehold.model.node import NodeView
+
+log = structlog.get_logger(__name__)
+
+TICK_MS = 500
+"""How often due times are looked at; expiry happens within a second of the time due (LEASE-10)."""
+
+FLUSH_MS = 5_000
+"""How often folded counters and what was learned are written (LEASE-16)."""
+
+CARE_MS = 60_000
+"""How often what is idle or old is tidied: flows, calls, empty places, the archive."""
+
+LEARNED_MAX = 10_000
+EVENTS_BYTES_MAX = 2 << 30
+EVENTS_KEPT_MS = 90 * 86_400_000
+
+
+class Supervisor:
+    """One per server. `start` returns when commands are accepted; `stop` leaves running work running."""
+
+    def __init__(self, leases: LeaseService) -> None:
+        self.leases = leases
+        self._ledger = leases.ledger
+        self._clock = leases.ledger.clock
+        self._loops: list[asyncio.Task[None]] = []
+        self._finished: dict[str, Learned] = {}
+        self._ledger.on_stall = leases.stalled
+        self._ledger.on_due = leases.timers.set
+        self._ledger.on_reload = leases.reloaded
+        self._ledger.on_committed = self._committed
+        self.counts: dict[str, int] = {}
+
+    @property
+    def ready(self) -> tuple[bool, str]:
+        """Whether commands are accepted, else why not (`/ready`)."""
+        ledger = self._ledger
+        if ledger.lost:
+            return False, ledger.lost
+        if not ledger.ready:
+            return False, "recovery is not done"
+        if ledger.read_only:
+            return False, f"read-only: {ledger.read_only}"
+        return True, "ready"
+
+    async def start(self) -> None:
+        await self._ledger.start()
+        for every_ms, work in ((TICK_MS, self._tick), (FLUSH_MS, self._flush), (CARE_MS, self._care)):
+            self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
+
+    async def stop(self) -> None:
+        """Answer held calls, write what is folded, commit the open batch, give up leadership."""
+        self.leases.line.refuse_all("the server is stopping; ask again with the same ticket")
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops.clear()
+        try:
+            await self._flush()
+        except (LeaseholdError, OSError) as error:
+            log.warning("last_flush", why=str(error))
+        self.leases.bindings.close()
+        await self._ledger.stop()
+
+    def observed(self, view: NodeView) -> None:
+        """A new measurement of the machine: it may have become quieter, so the line is looked at."""
+        self._ledger.alive()
+        self._ledger.state.view = view
+        self.leases.line.dispatch()
+
+    async def _every(self, every_ms: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await self._clock.sleep(every_ms)
+            try:
+                await work()
+            except Exception:  # A loop outlives what it does; the next round tries again.
+                log.exception("loop", every_ms=every_ms)
+
+    async def _tick(self) -> None:
+        self._ledger.alive()
+        if self._ledger.ready:
+            now_ms = self._clock.now_ms()
+            for key in self.leases.timers.pop_due(now_ms):
+                self.leases.due(key, now_ms)
+
+    async def _flush(self) -> None:
+        folds = self.leases.counters.take()
+        if folds:
+            await self.leases.archive.fold(folds)
+        if self._finished and not self._ledger.read_only and self._ledger.ready:
+            await self._ledger.execute(self._learn)
+
+    async def _care(self) -> None:
+        if not self._ledger.ready or self._ledger.read_only:
+            return
+        await self._ledger.execute(partial(self.leases.calls.stale))
+        await self._ledger.execute(forget_flows)
+        await self.leases.bindings.sweep(lambda lease_id: lease_id in self._ledger.state.leases)
+        before_ms = self._clock.wall_ms() - EVENTS_KEPT_MS
+        await self.leases.archive.prune(before_wall_ms=before_ms, bytes_max=EVENTS_BYTES_MAX)
+
+    def _committed(self, events: Sequence[Event]) -> None:
+        """What follows a commit: counts for `/metrics`, and what ended leases teach."""
+        for event in events:
+            self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+            if event.kind == "LeaseReleased":
+                self._observe(event.subject)
+        if not events:
+            self.leases.line.dispatch()  # The store takes writes again.
+
+    def _observe(self, lease_id: str) -> None:
+        lease = self._ledger.state.ended.get(lease_id)
+        if lease is None or not lease.ask.charge.is_work:
+            return
+        key = f"{lease.ask.holder}/{lease.ask.job_type}"
+        known = self._finished.get(key) or self._ledger.state.learned.get(key)
+        if known is None and len(self._ledger.state.learned) + len(self._finished) >= LEARNED_MAX:
+            return
+        before = known if known is not None else Learned(lease.ask.holder, lease.ask.job_type)
+        self._finished[key] = learn.observe(before, lease.usage, lease.ended_ms - lease.granted_ms)
+
+    def _learn(self, state: State, stamp: Stamp) -> Outcome:
+        outcome = Outcome()
+        for key in list(self._finished)[:500]:
+            outcome.changes.append(Change(LEARNED, key, self._finished.pop(key)))
+        return outcome
+
+
+def forget_flows(state: State, stamp: Stamp) -> Outcome:
+    """Drop the flows that neither wait nor run and would start at V anyway: at most 500 a round."""
+    outcome = Outcome()
+    busy = {lease.ask.holder for lease in state.leases.values()} | set(state.waiters_of)
+    gone: set[str] = set()
+    for key in sorted(state.flows):
+        tenant, _, rest = key.partition("/")
+        if not rest or "/" in rest or rest in busy or rest.replace("%2F", "/").replace("%25", "%") in busy:
+            continue
+        if forgettable(state.flows[key], state.flows.get(tenant)):
+            gone.update((key, *below(state.flows, key)))
+        if len(gone) >= 500:
+            break
+    outcome.changes.extend(Change(FLOWS, key, None) for key in sorted(gone))
+    return outcome

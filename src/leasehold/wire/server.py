@@ -1,0 +1,49 @@
+"""Messages about the server itself: `/health`, `/ready`, `/api/whoami`, `/api/admin/log-level`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from leasehold.wire.lease import Input
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class Health(msgspec.Struct):
+    """`GET /health`: the process answers. It says nothing about whether commands are accepted."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Ready(msgspec.Struct):
+    """`GET /ready`: commands are accepted. Where they are not, the answer is 503 and says why."""
+
+    ready: Literal[True]
+
+
+class Whoami(msgspec.Struct, omit_defaults=True):
+    """`GET /api/whoami`: who the server takes the caller for, and what that one may do."""
+
+    name: str
+    role: str
+    verbs: list[str]
+    local: bool = False
+    pid: int | None = None
+    uid: int | None = None
+
+
+class LogLevel(Input):
+    """`PUT /api/admin/log-level`: the level of one logger and those below it, until restart."""
+
+    level: Level
+    logger: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = "leasehold"
+
+
+class LogLevelsOut(msgspec.Struct):
+    """The level of each logger that has one of its own."""
+
+    levels: dict[str, str]
