@@ -1,0 +1,216 @@
+"""Backfill with one reservation per node (QUEUE-7): who can't start yet is promised a time, and it is kept.
+
+The idea is EASY backfill (Lifka, *The ANL/IBM SP Scheduling System*, 1995): from the bounds of what runs
+follows the earliest time at which the first waiter would fit; others go before it only if they will have
+ended by then, or fit beside it.
+
+Where some lease that must end first has no bound, nothing can be promised. The time is then a guess from what
+such leases are expected to take. Leases that were granted after the waiter first stood here are not waited
+for in it, so letting others pass does not push the guess on: the waiter starts at the latest when all that
+ran before it and all that passed it have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from leasehold.core.book import Book
+from leasehold.core.capacity import Usable, constraint_limits, fits, size_of, within_counts
+from leasehold.model.charge import Totals
+from leasehold.model.lease import Ask, Lease
+from leasehold.model.settings import CapacitySettings
+
+OVERRUN_MS = 60_000
+"""A lease past its bound is assumed to end after this, or after a tenth of its age where that is more."""
+
+
+class Running(msgspec.Struct, frozen=True, gc=False):
+    """A live lease, when it ends by its bound (None: nobody gave one), and when it is expected to end."""
+
+    lease: Lease
+    ends_ms: int | None
+    expected_ms: int
+
+
+class Room(msgspec.Struct, frozen=True, gc=False):
+    """What a node has to give at this moment: all that room is judged by, but the book."""
+
+    usable: Usable
+    totals: Totals
+    semaphores: Mapping[str, int]
+    settings: CapacitySettings
+
+    def holds(self, book: Book, ask: Ask) -> bool:
+        """Whether `ask` could start beside what `book` holds."""
+        return within_counts(book, ask, self.totals, self.settings) and fits(
+            book, self.usable, self.totals, self.semaphores, ask.charge
+        )
+
+    def left(self, book: Book, ask: Ask) -> dict[str, int]:
+        """What is free beside `book`, in each dimension and count that `ask` needs. May be below zero."""
+        charge = ask.charge
+        free: dict[str, int] = {}
+        for dimension, asked, there, used in (
+            ("units", charge.units, self.usable.units, book.units),
+            ("cpu", charge.cpu_millicores, self.usable.cpu_millicores, book.cpu_millicores),
+            ("memory", charge.memory_bytes, self.usable.memory_bytes, book.memory_bytes),
+            ("disk", charge.disk_bytes, self.usable.disk_bytes, book.disk_bytes),
+        ):
+            if asked:
+                free[dimension] = there - used
+        for name, _ in charge.named:
+            free[name] = size_of(name, self.totals, self.semaphores) - book.named.get(name, 0)
+        if charge.is_work:
+            free["leases"] = self.settings.max_per_node - book.leases
+            held = book.per_holder.get(ask.holder, 0)
+            free[f"holder {ask.holder}"] = self.settings.max_per_holder_per_node - held
+            for key, limit in constraint_limits(ask, self.totals, self.settings):
+                free[f"constraint {key}"] = limit - book.constraints.get(key, 0)
+        return free
+
+
+def needs(ask: Ask) -> dict[str, int]:
+    """What `ask` takes of each dimension and count, under the names of `Room.left`."""
+    charge = ask.charge
+    taken = {
+        "units": charge.units,
+        "cpu": charge.cpu_millicores,
+        "memory": charge.memory_bytes,
+        "disk": charge.disk_bytes,
+        **dict(charge.named),
+    }
+    if charge.is_work:
+        taken["leases"] = 1
+        taken[f"holder {ask.holder}"] = 1
+        for key in Book.constraint_keys(ask):
+            taken[f"constraint {key}"] = 1
+    return taken
+
+
+class Reservation(msgspec.Struct, frozen=True, gc=False):
+    """The room that is kept for one waiter.
+
+    `start_ms` is when it will fit. `firm`: that follows from bounds alone, and is never put off as long as
+    bounds are kept and capacity does not shrink; else it is a guess. `since_ms` is when the waiter first
+    stood here. `spare` is what is left over beside it at `start_ms`, in the dimensions that it needs (others
+    do not matter to it). `usable_units` is what the node had to give then. `note` says why an earlier promise
+    was broken, where one was.
+    """
+
+    ticket: str
+    start_ms: int
+    firm: bool
+    since_ms: int
+    spare: dict[str, int]
+    usable_units: int
+    note: str = ""
+
+
+def running(lease: Lease, now_ms: int) -> Running:
+    """When a live lease ends: by its bound; past that, in max(60 s, 10 % of its age); else by guess."""
+    ask = lease.ask
+    bound = _end(lease.granted_ms, ask.bound_ms, now_ms) if ask.bound_ms else None
+    guess = _end(lease.granted_ms, ask.expected_ms, now_ms) if bound is None else bound
+    return Running(lease, bound, guess)
+
+
+def _end(granted_ms: int, takes_ms: int, now_ms: int) -> int:
+    if granted_ms + takes_ms > now_ms:
+        return granted_ms + takes_ms
+    return now_ms + max(OVERRUN_MS, (now_ms - granted_ms) // 10)
+
+
+def earliest(
+    ticket: str,
+    ask: Ask,
+    book: Book,
+    room: Room,
+    leases: Sequence[Running],
+    now_ms: int,
+    *,
+    kept: Reservation | None = None,
+) -> Reservation | None:
+    """When `ask` fits if leases end as they should; None when it would not fit even after all of them.
+
+    `leases` are all whose charges stand in `book`. `kept` is the reservation that was there before: if it was
+    this waiter's, its time counts from then, and a promise that could not be kept is noted.
+    """
+    if kept is not None and kept.ticket != ticket:
+        kept = None
+    since_ms = kept.since_ms if kept is not None else now_ms
+    firm, trial = True, book.copy()
+    ends = [(each.ends_ms, each.lease) for each in leases if each.ends_ms is not None]
+    start_ms = _until_it_fits(trial, ends, room, ask, now_ms)
+    if start_ms is None:
+        firm, trial = False, book.copy()
+        later = [each.lease for each in leases if each.ends_ms is None and each.lease.granted_ms > since_ms]
+        for lease in later:
+            trial.remove(lease)
+        passed = {lease.lease_id for lease in later}
+        ends = [(each.expected_ms, each.lease) for each in leases if each.lease.lease_id not in passed]
+        start_ms = _until_it_fits(trial, ends, room, ask, now_ms)
+        for lease in later:
+            trial.add(lease)
+    if start_ms is None:
+        return None
+    trial.add_ask(ask)
+    note = _why_broken(kept, start_ms, firm, room, leases, now_ms) if kept is not None else ""
+    return Reservation(ticket, start_ms, firm, since_ms, room.left(trial, ask), room.usable.units, note)
+
+
+def _until_it_fits(
+    trial: Book, ends: Iterable[tuple[int, Lease]], room: Room, ask: Ask, now_ms: int
+) -> int | None:
+    """End leases in `trial` by time, all of one instant together, until `ask` fits; the time, or None."""
+    if room.holds(trial, ask):
+        return now_ms
+    rising = sorted(ends, key=lambda end: (end[0], end[1].lease_id))
+    for at, (ends_ms, lease) in enumerate(rising):
+        trial.remove(lease)
+        last_of_instant = at + 1 == len(rising) or rising[at + 1][0] > ends_ms
+        if last_of_instant and room.holds(trial, ask):
+            return max(now_ms, ends_ms)
+    return None
+
+
+def _why_broken(
+    kept: Reservation, start_ms: int, firm: bool, room: Room, leases: Sequence[Running], now_ms: int
+) -> str:
+    if not kept.firm or (firm and start_ms <= kept.start_ms):
+        return kept.note
+    late = [each.lease for each in leases if each.lease.ask.bound_ms and _overran(each.lease, now_ms)]
+    if late:
+        first = min(late, key=lambda lease: lease.lease_id)
+        bound_s = first.ask.bound_ms // 1000
+        return f"{first.lease_id} of {first.ask.holder} runs longer than its bound of {bound_s} s"
+    if room.usable.units < kept.usable_units:
+        return f"usable units fell from {kept.usable_units} to {room.usable.units}"
+    return "the node has less to give than when the time was promised"
+
+
+def _overran(lease: Lease, now_ms: int) -> bool:
+    return lease.granted_ms + lease.ask.bound_ms <= now_ms
+
+
+def may_start(ask: Ask, reservation: Reservation, now_ms: int) -> bool:
+    """Whether starting `ask` now keeps the reservation: it ends in time by its bound, or fits beside it.
+
+    Where the reserved time is a guess, what the ask is expected to take is as good as a bound.
+    """
+    takes_ms = ask.bound_ms or (0 if reservation.firm else ask.expected_ms)
+    if takes_ms and now_ms + takes_ms <= reservation.start_ms:
+        return True
+    taken = needs(ask)
+    return all(taken.get(name, 0) <= max(0, free) for name, free in reservation.spare.items())
+
+
+def after(ask: Ask, reservation: Reservation, now_ms: int) -> Reservation:
+    """The reservation once `ask`, which `may_start`, was granted: what it takes is no longer spare."""
+    takes_ms = ask.bound_ms or (0 if reservation.firm else ask.expected_ms)
+    if takes_ms and now_ms + takes_ms <= reservation.start_ms:
+        return reservation
+    taken = needs(ask)
+    spare = {name: free - taken.get(name, 0) for name, free in reservation.spare.items()}
+    return msgspec.structs.replace(reservation, spare=spare)
