@@ -1,0 +1,146 @@
+"""Leased work on Linux.
+
+In a cgroup of its own where one can be made, else told apart by its process tree (SENSE-6).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from leasehold.adapters.hosts import cgroups, priority
+from leasehold.adapters.hosts.outside import Outside
+from leasehold.adapters.hosts.processes import stat, tree
+from leasehold.adapters.hosts.sums import Sums
+from leasehold.adapters.hosts.usage import Budget, io_bytes, resident, runnable, ticks_ms, tree_ms
+from leasehold.model.lease import Process
+from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
+
+_TREE = (
+    "no cgroup can be made here: leased work is told apart by its process tree and runs at nice 10 and "
+    "idle io; run as root, or below a systemd user session that delegates cgroups, for a cgroup of its own"
+)
+_NO_IO_WEIGHT = "this kernel offers no io weight here: leased work runs in the idle io class instead"
+
+
+class LinuxWork:
+    """The port `Work`. `home` names the folder of this server's leases; two servers on one machine need two.
+
+    Without cgroups, a process that ends between two ticks together with all its parents takes its last
+    seconds with it.
+    """
+
+    def __init__(self, home: str = cgroups.HOME) -> None:
+        self._groups = cgroups.find(home)
+        self._grown = Sums()
+        groups = self._groups
+        has_pressure = groups is not None and groups.kind == "cgroup2"
+        self._outside = Outside(cgroups.mounts()[1], groups.homes["cpu"]) if groups and has_pressure else None
+
+    # -- places ---------------------------------------------------------------------
+
+    def containment(self) -> Containment:
+        groups = self._groups
+        if groups is None:
+            return Containment("tree", False, False, False, False, False, notes=(_TREE,))
+        return Containment(
+            kind=groups.kind,
+            cpu_weight=groups.cpu_weight,
+            io_weight=groups.io_weight,
+            memory=groups.memory,
+            freezer=groups.freezer,
+            pressure=self._outside is not None,
+            notes=() if groups.io_weight else (_NO_IO_WEIGHT,),
+        )
+
+    def make(self, lease_id: str) -> str:
+        return lease_id if self._groups is not None and self._groups.make(lease_id) else ""
+
+    def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
+        return [pid for pid in pids if not self._admitted(lease_id, pid)]
+
+    def _admitted(self, lease_id: str, pid: int) -> bool:
+        groups = self._groups
+        lowered = (groups is not None and groups.move(lease_id, pid)) or priority.lower_cpu(pid)
+        if groups is not None and groups.io_weight:
+            return lowered
+        return priority.lower_io(pid) and lowered
+
+    def processes(self, lease_id: str) -> tuple[int, ...]:
+        return tuple(self._groups.pids(lease_id)) if self._groups is not None else ()
+
+    def remove(self, lease_id: str) -> bool:
+        return self._groups is None or self._groups.remove(lease_id)
+
+    def places(self) -> tuple[str, ...]:
+        return self._groups.leases() if self._groups is not None else ()
+
+    def close(self) -> None:
+        """Remove the home of all places, unless somebody is in one."""
+        if self._groups is not None:
+            self._groups.close()
+
+    # -- measuring ---------------------------------------------------------------------
+
+    def measure(self, queries: Sequence[WorkQuery], now_ms: int, *, io: bool) -> OursCounters:
+        own = os.getpid()
+        bound = [query for query in queries if query.is_bound]
+        pids = {query.lease_id: self._pids(query) for query in bound}
+        work = frozenset(pid for each in pids.values() for pid in each)
+        wrappers = {each.pid: each for query in queries for each in query.wrappers if each.pid not in work}
+        counters = {f"wrapper {pid} {each.start_ticks}": ticks_ms(each) for pid, each in wrappers.items()}
+        counters |= {
+            query.lease_id: tree_ms(pids[query.lease_id]) for query in bound if not self._has_place(query)
+        }
+        grown_ms = self._grown.add(counters)
+        budget = Budget()
+        uses = tuple(self._use(query, pids[query.lease_id], budget) for query in bound)
+        unbound = sum(query.cpu_millicores for query in queries if not query.is_bound)
+        told_apart = not unbound and all(self._has_place(query) for query in bound)
+        ours_bytes, others_bytes = io_bytes(work | {own, *wrappers}) if io else (None, None)
+        return OursCounters(
+            at_ms=now_ms,
+            cpu_ms=grown_ms + self._places_ms() + int(1000 * sum(os.times()[:2])),
+            memory_bytes=sum(use.memory_bytes for use in uses) + resident([own]),
+            runnable=sum(use.runnable for use in uses),
+            uses=uses,
+            unbound_millicores=unbound,
+            outside=self._outside.read(now_ms) if self._outside is not None and told_apart else None,
+            io_ours_bytes=ours_bytes,
+            io_others_bytes=others_bytes,
+            pids=work | {own},
+        )
+
+    def _has_place(self, query: WorkQuery) -> bool:
+        return self._groups is not None and bool(query.cgroup)
+
+    def _pids(self, query: WorkQuery) -> list[int]:
+        """In its place, or below the processes that it is bound to."""
+        if self._groups is not None and query.cgroup:
+            return self._groups.pids(query.cgroup)
+        return _below(query.processes)
+
+    def _use(self, query: WorkQuery, pids: list[int], budget: Budget) -> WorkUse:
+        groups = self._groups if self._has_place(query) else None
+        cpu_ms = groups.cpu_ms(query.cgroup) if groups else self._grown.of(query.lease_id)
+        memory = groups.memory_bytes(query.cgroup) if groups else None
+        return WorkUse(
+            lease_id=query.lease_id,
+            cpu_ms=cpu_ms or 0,
+            memory_bytes=resident(pids) if memory is None else memory,
+            runnable=runnable(pids, budget),
+            alive=len(pids),
+        )
+
+    def _places_ms(self) -> int:
+        """CPU time of everything that ever ran in a place, with what has ended since."""
+        return (self._groups.cpu_ms() or 0) if self._groups is not None else 0
+
+
+def _below(processes: tuple[Process, ...]) -> list[int]:
+    found: set[int] = set()
+    for process in processes:
+        seen = stat(process.pid)
+        if seen is not None and seen.start_ticks == process.start_ticks and process.pid not in found:
+            found.update(tree(process.pid))
+    return sorted(found)

@@ -1,0 +1,116 @@
+"""The machine, its processes, and leased work on it.
+
+All calls may block on the kernel: call them off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from leasehold.model.lease import Process
+from leasehold.model.snapshot import HostCounters, ProcessStats, Surroundings
+from leasehold.model.work import Containment, OursCounters, WorkQuery
+
+
+class HostUnreadable(Exception):
+    """What cannot be missing could not be read. The sentence names the file and what was expected."""
+
+
+class Host(Protocol):
+    """One machine as a whole. Figures that the platform lacks are None or empty, never zero (SENSE-2)."""
+
+    def counters(self, now_ms: int) -> HostCounters:
+        """One raw reading, stamped `now_ms`.
+
+        Well under a millisecond. Raises HostUnreadable without CPU or memory.
+        """
+        ...
+
+    def surroundings(self) -> Surroundings:
+        """What changes slowly: file systems, sensors, devices. May take tens of milliseconds."""
+        ...
+
+    def process(self) -> ProcessStats:
+        """This process, with its CPU time as a counter."""
+        ...
+
+    def disk_of(self, path: str) -> str:
+        """The disk that holds `path` (`vda`), or "" where that can't be told."""
+        ...
+
+    def preset(self) -> tuple[str, str]:
+        """The preset that suits this machine and the sentence why (SENSE-13)."""
+        ...
+
+
+class Work(Protocol):
+    """Leased work on this machine: contained where the machine allows, and measured (SENSE-6)."""
+
+    def containment(self) -> Containment:
+        """How work is held here. Found once, by trying a write, not by version."""
+        ...
+
+    def make(self, lease_id: str) -> str:
+        """Make the low-weight place of a lease and return its name, "" where none can be made. Idempotent."""
+        ...
+
+    def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
+        """Put processes (and so what they start from now on) into the lease's place.
+
+        Or lower their own weight.
+
+        Returns those that could not be moved or lowered, for lack of permission or because they are gone.
+        """
+        ...
+
+    def processes(self, lease_id: str) -> tuple[int, ...]:
+        """The pids in the lease's place, sorted; empty without a place."""
+        ...
+
+    def measure(self, queries: Sequence[WorkQuery], now_ms: int, *, io: bool) -> OursCounters:
+        """What is ours in this instant.
+
+        With `io`, also reads the storage bytes of every process (about 15 µs each).
+        """
+        ...
+
+    def remove(self, lease_id: str) -> bool:
+        """Remove the lease's empty place. False while processes live in it. Idempotent."""
+        ...
+
+    def places(self) -> tuple[str, ...]:
+        """Lease ids that have a place, sorted, also from before a restart."""
+        ...
+
+
+class Processes(Protocol):
+    """Processes by identity that outlives the reuse of a pid."""
+
+    def identify(self, pid: int) -> Process | None:
+        """The process that has `pid` now, None when there is none."""
+        ...
+
+    def alive(self, process: Process) -> bool:
+        """Whether that very process still lives. A zombie does not."""
+        ...
+
+    def owner(self, pid: int) -> int | None:
+        """The user id that `pid` runs as."""
+        ...
+
+    def is_descendant(self, pid: int, ancestor: int) -> bool:
+        """Whether `pid` is `ancestor` or below it, now."""
+        ...
+
+    def tree(self, process: Process) -> tuple[int, ...]:
+        """The live pids of a process and all below it, sorted."""
+        ...
+
+    def watch(self, process: Process, gone: Callable[[Process], None]) -> Callable[[], None]:
+        """Call `gone` once, from the event loop, when the process has ended; at once when it already has.
+
+        Returns a function that stops watching. On the event loop only. Without pidfd its death is noticed
+        within 0.5 s.
+        """
+        ...
