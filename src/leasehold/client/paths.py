@@ -1,0 +1,28 @@
+"""Method and path of every call of the API, once: `calls` adds the types, `run` uses these alone."""
+
+from __future__ import annotations
+
+REQUEST = ("POST", "/api/scheduler/lease/request")
+HEARTBEAT = ("POST", "/api/scheduler/lease/{lease_id}/heartbeat")
+HEARTBEATS = ("POST", "/api/scheduler/lease/heartbeat")
+REPORT = ("POST", "/api/scheduler/lease/{lease_id}/report")
+RELEASE = ("POST", "/api/scheduler/lease/{lease_id}/release")
+REVOKE = ("POST", "/api/scheduler/lease/{lease_id}/revoke")
+LEASE = ("GET", "/api/scheduler/lease/{lease_id}")
+STATUS = ("GET", "/api/scheduler/status")
+EXPLAIN = ("POST", "/api/scheduler/explain")
+DECISIONS = ("GET", "/api/scheduler/decisions")
+LEAVE_LINE = ("DELETE", "/api/scheduler/ticket/{ticket}")
+LOCKS = ("GET", "/api/scheduler/locks")
+SET_LOCK = ("PUT", "/api/scheduler/locks/{name}")
+DELETE_LOCK = ("DELETE", "/api/scheduler/locks/{name}")
+EVENTS = ("GET", "/api/events")
+WHOAMI = ("GET", "/api/whoami")
+HEALTH = ("GET", "/health")
+READY = ("GET", "/ready")
+STATS = ("GET", "/api/system-stats/current")
+STATS_HEALTH = ("GET", "/api/system-stats/health")
+HISTORY = ("GET", "/api/system-stats/history")
+STREAKS = ("GET", "/api/system-stats/streaks")
+COLLECTORS = ("GET", "/api/system-stats/debug/collectors")
+LOG_LEVEL = ("PUT", "/api/admin/log-level")
