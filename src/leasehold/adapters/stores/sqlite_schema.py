@@ -1,0 +1,101 @@
+"""Tables of the SQLite store, the steps that lead to them, and the one statement that commits a batch.
+
+`live` holds what the ledger loads. `finished` is append-only, in the order of ends: its rows, and the
+entries of its index by noun, always go to the end of a tree. Keys end in random letters, so an index over all
+finished keys would dirty a page for each row, the more the larger the archive; `finished_key` is therefore
+ordered by segments of 4,096 rows first. A commit costs the same at any size of the archive; finding one key
+costs a probe per segment.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from leasehold.ports.store import StoreError
+
+APPLICATION_ID = 0x4C656173
+"""`Leas`, in the file's header: tells our file from any other SQLite file."""
+
+_FIRST = """
+CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), batch_seq INTEGER NOT NULL,
+    last_event INTEGER NOT NULL, settled INTEGER NOT NULL);
+INSERT INTO meta VALUES (1, 0, 0, 0);
+CREATE TABLE live (id INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB NOT NULL);
+CREATE UNIQUE INDEX live_key ON live (key);
+CREATE TABLE finished (id INTEGER PRIMARY KEY, noun TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    wall_ms INTEGER NOT NULL);
+CREATE INDEX finished_noun ON finished (noun);
+CREATE INDEX finished_key ON finished (id >> 12, key);
+CREATE TABLE events (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
+    record BLOB NOT NULL);
+CREATE TABLE folds (bucket_ms INTEGER NOT NULL, holder TEXT NOT NULL, code TEXT NOT NULL,
+    first_wall_ms INTEGER NOT NULL, last_wall_ms INTEGER NOT NULL, count INTEGER NOT NULL,
+    sentence TEXT NOT NULL, PRIMARY KEY (bucket_ms, holder, code)) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""Step n leads from schema n to n + 1. A step that has been released is never edited."""
+
+COMMIT_STATEMENT = """
+CREATE TEMP VIEW batch AS SELECT 0 AS seq, '' AS puts, x'' AS put_values, '' AS finishes,
+    x'' AS finish_values, '' AS deletes, x'' AS events, 0 AS first_event, 0 AS last_event, 0 AS wall_ms;
+CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
+    UPDATE meta SET batch_seq = NEW.seq,
+        last_event = CASE WHEN length(NEW.events) > 0 THEN NEW.last_event ELSE last_event END
+        WHERE id = 1 AND batch_seq = NEW.seq - 1;
+    SELECT RAISE(ABORT, 'fenced') WHERE changes() = 0;
+    INSERT INTO live (key, value)
+        SELECT key, substr(NEW.put_values, (value >> 24) + 1, value & 0xFFFFFF) FROM json_each(NEW.puts)
+        WHERE true
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+    DELETE FROM live WHERE key IN (SELECT key FROM json_each(NEW.finishes));
+    INSERT INTO finished (noun, key, value, wall_ms)
+        SELECT substr(key, 1, instr(substr(key, 2), '/') + 1), key,
+            substr(NEW.finish_values, (value >> 24) + 1, value & 0xFFFFFF), NEW.wall_ms
+        FROM json_each(NEW.finishes);
+    DELETE FROM live WHERE key IN (SELECT value FROM json_each(NEW.deletes));
+    INSERT INTO events SELECT NEW.last_event, NEW.first_event, NEW.wall_ms, NEW.events
+        WHERE length(NEW.events) > 0;
+END;
+"""
+"""A batch is one INSERT: one transaction, and one call into SQLite, which holds the interpreter for no row.
+
+The fence is the first thing that it does. Keys come as a JSON object from key to place; a place is
+offset · 2^24 + length in the joined values.
+"""
+
+COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> int:
+    """Lead an empty or older file to our schema, one step per transaction; return the steps taken.
+
+    Raises StoreError for a file that is not ours, or is of a later schema.
+    """
+    version = _version(connection)
+    if version > len(migrations):
+        raise StoreError(
+            f"the store has schema {version}, and this version of leasehold knows {len(migrations)}: run the "
+            "newer version, or restore a backup that was made before the upgrade"
+        )
+    for step in range(version, len(migrations)):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {migrations[step]} PRAGMA application_id = {APPLICATION_ID};"
+                f"PRAGMA user_version = {step + 1}; COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    return len(migrations) - version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    ours = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if ours != APPLICATION_ID and (tables or version):
+        raise StoreError("the file is a SQLite database of another program: choose another data folder")
+    return version

@@ -1,0 +1,195 @@
+"""The contract of `ports.archive`, as a suite that every implementation runs (PROVE-1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from leasehold.ports.archive import Archive, Fold
+from leasehold.ports.store import Batch, Store
+from leasehold.testing.store_contract import Subject, awaited, live, opened
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+ALL = 1 << 60
+"""More bytes than any test writes."""
+
+
+class ArchiveSubject(Subject):
+    """A durable state whose wall clock can be set: `wall_ms` stamps what the next commits finish."""
+
+    wall_ms: int
+
+
+@asynccontextmanager
+async def beside(subject: Subject) -> AsyncIterator[tuple[Store, Archive]]:
+    """An open store and its archive for the length of the block."""
+    async with opened(subject) as store:
+        archive = subject.archive(store)
+        try:
+            yield store, archive
+        finally:
+            await subject.close_archive(archive)
+
+
+class ArchiveContract:
+    """What any archive must do. `subject` is a fixture."""
+
+    @awaited
+    async def test_finishing_moves_a_record_in_one_commit(self, subject: ArchiveSubject) -> None:
+        """A finished record is in the archive and not live, also one that was never live."""
+        async with beside(subject) as (store, archive):
+            await store.commit(Batch(1, puts=[("/leases/a", b"1"), ("/leases/b", b"1")]))
+            assert await archive.find("/leases/a") is None
+            await store.commit(Batch(2, finishes=[("/leases/a", b"2"), ("/leases/c", b"3")]))
+            assert await live(store) == {"/leases/b": b"1"}
+            assert await archive.find("/leases/a") == b"2"
+            assert await archive.find("/leases/c") == b"3"
+            assert await archive.find("/leases/b") is None
+
+    @awaited
+    async def test_finished_records_come_newest_first_in_pages(self, subject: ArchiveSubject) -> None:
+        """Pages by the last key of the one before show each record of the noun once, newest end first."""
+        async with beside(subject) as (store, archive):
+            ended = []
+            for seq in range(1, 8):
+                rows = [(f"/leases/{seq * 37 % 11}-{n}", b"%d" % seq) for n in range(3)]
+                await store.commit(Batch(seq, finishes=[*rows, (f"/jobs/{seq}", b"j")]))
+                ended.extend(rows)
+            seen: list[tuple[str, bytes]] = []
+            before = None
+            while page := await archive.finished("/leases/", limit=4, before=before):
+                assert len(page) <= 4
+                seen.extend(page)
+                before = page[-1][0]
+            assert seen == ended[::-1]
+            assert len(await archive.finished("/jobs/", limit=100)) == 7
+            assert len(await archive.finished("/", limit=100)) == 28
+            assert await archive.finished("/leases/", limit=5, before="/leases/none") == []
+
+    @awaited
+    async def test_a_prefix_may_be_part_of_an_id(self, subject: ArchiveSubject) -> None:
+        """`/leases/lease-7f` finds what begins so, and letters of patterns mean themselves."""
+        async with beside(subject) as (store, archive):
+            keys = [
+                "/leases/lease-7fa",
+                "/leases/lease-7fb",
+                "/leases/lease-8",
+                "/leases/lease-%",
+                "/jobs/lease-7f",
+            ]
+            await store.commit(Batch(1, finishes=[(key, b"x") for key in keys]))
+            assert [key for key, _ in await archive.finished("/leases/lease-7f", limit=9)] == keys[1::-1]
+            assert [key for key, _ in await archive.finished("/leases/lease-%", limit=9)] == [
+                "/leases/lease-%"
+            ]
+
+    @awaited
+    async def test_a_key_that_ended_twice_is_found_as_it_last_was(self, subject: ArchiveSubject) -> None:
+        """`find` answers with the newest end."""
+        async with beside(subject) as (store, archive):
+            for seq in (1, 2, 3):
+                await store.commit(Batch(seq, finishes=[("/leases/a", b"%d" % seq)]))
+            assert await archive.find("/leases/a") == b"3"
+
+    @awaited
+    async def test_events_come_from_a_number_in_order(self, subject: ArchiveSubject) -> None:
+        """A record that holds any event above the number asked for is in the answer, none below it."""
+        async with beside(subject) as (store, archive):
+            await store.commit(Batch(1, events=b"1-3", first_event=1, last_event=3))
+            await store.commit(Batch(2, puts=[("/a", b"1")]))
+            await store.commit(Batch(3, events=b"4-9", first_event=4, last_event=9))
+            assert await archive.events(after=0, limit=10) == [b"1-3", b"4-9"]
+            assert await archive.events(after=2, limit=10) == [b"1-3", b"4-9"]
+            assert await archive.events(after=3, limit=10) == [b"4-9"]
+            assert await archive.events(after=0, limit=1) == [b"1-3"]
+            assert await archive.events(after=9, limit=10) == []
+
+    @pytest.mark.requirement("INV-8")
+    @awaited
+    async def test_a_page_is_bounded(self, subject: ArchiveSubject) -> None:
+        """No limit asked for gives more than 1,000 rows."""
+        async with beside(subject) as (store, archive):
+            await store.commit(Batch(1, finishes=[(f"/leases/{n}", b"x") for n in range(1_100)]))
+            assert len(await archive.finished("/leases/", limit=100_000)) == 1_000
+
+    @pytest.mark.requirement("LEASE-16")
+    @awaited
+    async def test_counters_fold_per_holder_and_code(self, subject: ArchiveSubject) -> None:
+        """First, last, count and the last sentence, over as many flushes as there were, newest first."""
+        async with beside(subject) as (_, archive):
+            at = 1_000 * HOUR_MS
+            await archive.fold(
+                [Fold("a", "BUSY", at, at + 10, 3, "old"), Fold("b", "BUSY", at, at + 5, 1, "b")]
+            )
+            await archive.fold(
+                [Fold("a", "BUSY", at + 20, at + 90, 4, "new"), Fold("a", "FULL", at, at, 1, "f")]
+            )
+            await archive.fold([Fold("a", "BUSY", at + 2 * HOUR_MS, at + 2 * HOUR_MS, 5, "newest")])
+            every = [
+                Fold("a", "BUSY", at, at + 2 * HOUR_MS, 12, "newest"),
+                Fold("b", "BUSY", at, at + 5, 1, "b"),
+                Fold("a", "FULL", at, at, 1, "f"),
+            ]
+            assert await archive.folds(holder=None, since_wall_ms=0) == every
+            assert await archive.folds(holder="b", since_wall_ms=0) == every[1:2]
+            assert await archive.folds(holder="nobody", since_wall_ms=0) == []
+            recent = await archive.folds(holder=None, since_wall_ms=at + HOUR_MS)
+            assert recent == [Fold("a", "BUSY", at + 2 * HOUR_MS, at + 2 * HOUR_MS, 5, "newest")]
+
+    @pytest.mark.requirement("LEASE-16")
+    @awaited
+    async def test_what_is_past_its_time_goes_in_slices(self, subject: ArchiveSubject) -> None:
+        """Ended records, events and counters older than the time go, in slices; live and newer ones stay."""
+        async with beside(subject) as (store, archive):
+            subject.wall_ms = 10 * DAY_MS
+            old = [(f"/leases/old-{n}", b"x") for n in range(1_234)]
+            await store.commit(Batch(1, finishes=old, events=b"old", first_event=1, last_event=1))
+            await archive.fold([Fold("a", "OLD", 10 * DAY_MS, 10 * DAY_MS, 1)])
+            subject.wall_ms = 20 * DAY_MS
+            await archive.fold([Fold("a", "NEW", 20 * DAY_MS, 20 * DAY_MS, 1)])
+            new = Batch(
+                2, puts=[("/leases/live", b"x")], finishes=[("/leases/new", b"x")],
+                events=b"new", first_event=2, last_event=2,
+            )  # fmt: skip
+            await store.commit(new)
+            slices = []
+            while went := await archive.prune(before_wall_ms=15 * DAY_MS, bytes_max=ALL):
+                slices.append(went)
+            assert sum(slices) == 1_234 + 1 + 1
+            assert len(slices) > 1
+            assert await archive.finished("/", limit=1_000) == [("/leases/new", b"x")]
+            assert await archive.events(after=0, limit=10) == [b"new"]
+            assert [fold.code for fold in await archive.folds(holder=None, since_wall_ms=0)] == ["NEW"]
+            assert await live(store) == {"/leases/live": b"x"}
+            assert await archive.find("/leases/old-7") is None
+
+    @pytest.mark.requirement("LEASE-16")
+    @awaited
+    async def test_over_its_size_the_oldest_goes_first(self, subject: ArchiveSubject) -> None:
+        """Only as much goes as is too much, from the old end, whatever its time; live records never do."""
+        async with beside(subject) as (store, archive):
+            subject.wall_ms = 20 * DAY_MS
+            value = b"x" * 1_000
+            for seq in range(1, 9):
+                rows = [(f"/leases/{seq}-{n}", value) for n in range(500)]
+                await store.commit(Batch(seq, finishes=rows, puts=[(f"/live/{seq}", value)]))
+            while await archive.prune(before_wall_ms=0, bytes_max=2_500_000):
+                pass
+            left = [key for key, _ in await archive.finished("/leases/", limit=1_000)]
+            assert left[0] == "/leases/8-499"
+            assert await archive.find("/leases/1-0") is None
+            assert await archive.find("/leases/7-0") == value
+            assert len(await live(store)) == 8
+
+    @awaited
+    async def test_folding_and_pruning_leave_batches_alone(self, subject: ArchiveSubject) -> None:
+        """The archive's own writes take no batch number and end no writer's leadership."""
+        async with beside(subject) as (store, archive):
+            await store.commit(Batch(1))
+            await archive.fold([Fold("a", "BUSY", 1, 1, 1)])
+            await archive.prune(before_wall_ms=0, bytes_max=ALL)
+            await store.commit(Batch(2))
+            assert await store.batch_seq() == 2
