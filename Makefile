@@ -1,6 +1,6 @@
 # `make` alone says what there is. Everything happens in a project-local .venv.
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev check test bench accept requirements lock
+.PHONY: help up down setup setup-dev check test bench accept requirements reference lock
 
 help:            ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ accept: setup-dev ## check each promise on the installed wheel; ARGS="--only run
 
 requirements:    ## rewrite docs/reference/requirements.md from the last full `make test`
 	@.venv/bin/python -m leasehold.testing.requirements_table write reports/requirements/*.json
+
+reference: setup-dev ## rewrite the generated pages of docs/reference
+	@.venv/bin/python tools/policy_page.py write
 
 lock: setup-dev  ## compile the lock files again from pyproject.toml; ARGS=--upgrade takes newer versions
 	@tools/lock.sh $(ARGS)
