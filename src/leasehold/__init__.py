@@ -1,1 +1,3 @@
 """Leasehold: heavy work asks first."""
+
+__version__ = "0.1.0"

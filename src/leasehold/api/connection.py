@@ -1,0 +1,137 @@
+"""One HTTP connection: uvicorn's protocol, with the peer's credentials and with bounds.
+
+uvicorn bounds neither the size of headers nor the time that they take, and answers its own errors as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from leasehold.api.auth import PEER, Peer
+from leasehold.api.errors import HeadersTooLarge
+from leasehold.api.pipeline import Answer, refusal
+from leasehold.model.errors import LeaseholdError, Malformed, Overloaded
+
+HEADER_BYTES_MAX = 64 << 10
+"""Request line and headers together; browsers stay under 16 KiB."""
+
+HEADER_S_MAX = 10.0
+"""From the first byte of a request (or from connecting) to the end of its headers."""
+
+IDLE_S_MAX = 75.0
+"""A connection kept open between two requests; more than the 30 s between the heartbeats of one lease."""
+
+UNREAD_BYTES_MAX = 16 << 20
+"""What a client may still send after its answer (a 413): closing at once would lose it the answer."""
+
+UNREAD_S_MAX = 10.0
+
+_CREDENTIALS = struct.Struct("3i")
+
+_PHRASES = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
+
+
+def peer_of(transport: Any) -> Peer | None:
+    """The credentials of the process at the other end of a Unix socket; None on TCP."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    return Peer(pid=pid, uid=uid, gid=gid)
+
+
+class Connection(HttpToolsProtocol):
+    """`since` and `phase` tell the sweep how long the client has been in which part of a request."""
+
+    def __init__(self, *args: Any, limit: int, new_request_id: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limit = limit
+        self._new_request_id = new_request_id
+        self._extensions: dict[str, Any] | None = None
+        self._header_bytes = 0
+        self._unread_bytes = 0
+        self.phase = "headers"
+        self.since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        peer = peer_of(transport)
+        if peer is not None:
+            self._extensions = {PEER: peer}
+        if len(self.connections) > self._limit:
+            self._refuse(Overloaded(f"more than {self._limit} connections are open; close some"))
+
+    def data_received(self, data: bytes) -> None:
+        if self.phase == "closed":
+            return
+        if self.phase == "idle":
+            self._enter("headers")
+            self._header_bytes = 0
+        if self.phase == "headers":
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self.phase == "headers" and self._header_bytes > HEADER_BYTES_MAX:
+            self._refuse(HeadersTooLarge(f"the headers are larger than {HEADER_BYTES_MAX} bytes"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._extensions is not None:
+            self.scope["extensions"] = self._extensions
+
+    def on_headers_complete(self) -> None:
+        self._enter("request")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > UNREAD_BYTES_MAX:
+                self._close()
+                return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._enter("idle")
+
+    def on_response_complete(self) -> None:
+        self._enter("unread" if self.cycle.more_body else "idle")
+        self._unread_bytes = 0
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # the sweep watches instead: no timer per answer
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Malformed("this is not HTTP/1.1; see the documentation of your client"))
+
+    def sweep(self, now: float) -> None:
+        """Close what has been open too long without a request. `now` is the loop's time."""
+        limit = {"headers": HEADER_S_MAX, "idle": IDLE_S_MAX, "unread": UNREAD_S_MAX}.get(self.phase)
+        if limit is not None and now - self.since > limit:
+            self._close()
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+        self.since = self.loop.time()
+
+    def _refuse(self, error: LeaseholdError) -> None:
+        self.transport.write(_raw(refusal(error, self._new_request_id())))
+        self._close()
+
+    def _close(self) -> None:
+        self.phase = "closed"
+        self.transport.close()
+
+
+def _raw(answer: Answer) -> bytes:
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, _PHRASES[answer.status])]
+    lines += [name + b": " + value for name, value in answer.headers]
+    lines += [b"content-length: %d" % len(answer.body), b"connection: close", b"", b""]
+    return b"\r\n".join(lines) + answer.body

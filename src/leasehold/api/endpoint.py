@@ -1,0 +1,128 @@
+"""Declarations of routes: the router and the OpenAPI document both stand on them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from leasehold.api.services import Lane, Services
+from leasehold.model.errors import LeaseholdError
+from leasehold.model.principal import Principal
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+PathT = TypeVar("PathT")
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No query parameters, no path parameters, no body."""
+
+
+class Call(Generic[BodyT, QueryT, PathT]):
+    """One authenticated, decoded call, as a handler sees it."""
+
+    __slots__ = ("_services", "body", "body_hash", "idempotency_key", "path", "principal", "query")
+
+    def __init__(
+        self,
+        services: Services | None,
+        principal: Principal,
+        body: BodyT,
+        query: QueryT,
+        path: PathT,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+    ) -> None:
+        self._services = services
+        self.principal = principal
+        self.body = body
+        self.query = query
+        self.path = path
+        self.idempotency_key = idempotency_key
+        self.body_hash = body_hash
+
+    @property
+    def services(self) -> Services:
+        """What handlers call; missing before recovery is done, when only those are called that need none."""
+        assert self._services is not None, "a route that answers during recovery calls no service"
+        return self._services
+
+
+class Plain(msgspec.Struct, frozen=True):
+    """An answer that is not JSON."""
+
+    media_type: str
+    body: bytes
+
+
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One route.
+
+    `verb` is the right that it needs; None is open to everybody (OPS-27). `body`, `query` and `path_params`
+    are the structs that the parts of the request must fit; `answer` is the struct of a 200, None a 204, and
+    `media_type` what it is sent as. `errors` are those of the service; what authentication, decoding and
+    back-pressure may raise follows from the rest. `lane` is that of back-pressure, None for what never
+    reaches the ledger. `hot` routes go past the framework's router. `holds` tells from the body whether the
+    call may wait, so that a caller who goes away is noticed. `during_recovery` routes answer before the
+    ledger is there. `idempotent` routes take an Idempotency-Key.
+    """
+
+    method: str
+    path: str
+    tag: str
+    name: str
+    summary: str
+    handler: Handler
+    verb: str | None
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    path_params: type[msgspec.Struct] | None = None
+    answer: type[msgspec.Struct] | None = None
+    media_type: str = "application/json"
+    errors: tuple[type[LeaseholdError], ...] = ()
+    lane: Lane | None = None
+    hot: bool = False
+    idempotent: bool = False
+    during_recovery: bool = False
+    holds: Callable[[Any], bool] | None = None
+
+
+class Table:
+    """The routes of one file, in the order of their declaration."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.endpoints: list[Endpoint] = []
+
+    def endpoint(
+        self,
+        method: str,
+        path: str,
+        *,
+        verb: str | None,
+        **declared: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Declare a function as a route; its docstring is the summary, `declared` are fields of Endpoint."""
+
+        def declare(handler: Handler) -> Handler:
+            assert handler.__doc__, f"{handler.__name__} needs a docstring: it is the summary of the route"
+            self.endpoints.append(
+                Endpoint(
+                    method=method,
+                    path=path,
+                    tag=self.tag,
+                    name=handler.__name__,
+                    summary=" ".join(handler.__doc__.split()),
+                    handler=handler,
+                    verb=verb,
+                    **declared,
+                )
+            )
+            return handler
+
+        return declare

@@ -1,0 +1,246 @@
+"""One request from scope to answer: authenticate, admit, read, decode, call, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from leasehold.api import validation
+from leasehold.api.auth import Gate
+from leasehold.api.body import BodyReader, ClientGone, Receive, check_json, declared_length, require_json
+from leasehold.api.endpoint import Call, Endpoint, Nothing, Plain
+from leasehold.api.errors import problem
+from leasehold.api.services import Services
+from leasehold.model.errors import (
+    Invalid,
+    LeaseholdError,
+    Malformed,
+    NotPermitted,
+    NotReady,
+    StoreUnavailable,
+)
+from leasehold.model.principal import Principal
+from leasehold.ports.store import StoreError
+from leasehold.runtime.logging import get_logger
+from leasehold.wire.problem import MEDIA_TYPE
+
+log = get_logger(__name__)
+
+Headers = Mapping[bytes, bytes]
+Scope = MutableMapping[str, Any]
+
+NOBODY = Principal(name="anonymous", role="none", verbs=frozenset())
+NOTHING = Nothing()
+
+IDEMPOTENCY_KEY = re.compile(rb"^[\x21-\x7e]{1,255}$")
+
+_encode = msgspec.json.Encoder().encode
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Answer(NamedTuple):
+    """What is sent: status, headers but for content-length, body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Prepared:
+    """An endpoint with what can be made ready once."""
+
+    __slots__ = ("decode", "endpoint", "has_required")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.decode = msgspec.json.Decoder(endpoint.body).decode if endpoint.body is not None else None
+        self.has_required = endpoint.body is not None and any(
+            field.required for field in msgspec.structs.fields(endpoint.body)
+        )
+
+
+class Pipeline:
+    """Answers calls. `services` is None until recovery is done; until then only some routes answer."""
+
+    def __init__(self, gate: Gate, redact: Callable[[bytes], bytes]) -> None:
+        self.services: Services | None = None
+        self.not_ready = "recovery is not done yet"
+        self.stopping = False
+        self._gate = gate
+        self._redact = redact
+        self._bodies = BodyReader()
+
+    async def answer(
+        self,
+        prepared: Prepared,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        path: dict[str, str],
+        request_id: str,
+    ) -> Answer:
+        """Never raises but ClientGone and CancelledError: every error is an answer."""
+        try:
+            result = await self._call(prepared, scope, headers, receive, path)
+        except LeaseholdError as error:
+            if type(error) is LeaseholdError:
+                log.exception("call_failed", route=prepared.endpoint.path)
+            return refusal(error, request_id)
+        except ClientGone:
+            raise
+        except StoreError as error:
+            return refusal(StoreUnavailable(str(error)), request_id)
+        except Exception:  # The last resort: nobody gets a stack trace for an answer.
+            log.exception("call_failed", route=prepared.endpoint.path)
+            return refusal(internal(), request_id)
+        return success(result, request_id)
+
+    async def _call(
+        self, prepared: Prepared, scope: Scope, headers: Headers, receive: Receive, path: dict[str, str]
+    ) -> Any:
+        endpoint = prepared.endpoint
+        principal = NOBODY
+        if endpoint.verb is not None:
+            principal = self._gate.identify(scope, headers)
+            if endpoint.verb not in principal.verbs:
+                raise NotPermitted(
+                    f"{principal.name} has the role {principal.role}, which lacks {endpoint.verb}; "
+                    "ask somebody who has it"
+                )
+        services = self.services
+        if endpoint.during_recovery:
+            return await endpoint.handler(Call(services, principal, None, NOTHING, NOTHING))
+        if services is None or self.stopping:
+            raise NotReady("the server is stopping" if self.stopping else self.not_ready)
+        if endpoint.lane is None:
+            return await self._work(prepared, services, principal, scope, headers, receive, path)
+        answered = services.leases.admit(principal, declared_length(headers) or 0, endpoint.lane)
+        try:
+            return await self._work(prepared, services, principal, scope, headers, receive, path)
+        finally:
+            answered()
+
+    async def _work(
+        self,
+        prepared: Prepared,
+        services: Services,
+        principal: Principal,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        path: dict[str, str],
+    ) -> Any:
+        endpoint = prepared.endpoint
+        params: Any = NOTHING
+        if endpoint.path_params is not None:
+            params = validation.converted(path, endpoint.path_params, "path")
+        question = _query(endpoint, scope["query_string"])
+        call: Call[Any, Any, Any] = Call(services, principal, None, question, params)
+        if prepared.decode is not None:
+            raw = await self._bodies.read(receive, declared_length(headers))
+            _take_idempotency_key(endpoint, headers, raw, call)
+            call.body = self._decoded(prepared, headers, raw)
+            if endpoint.holds is not None and endpoint.holds(call.body):
+                return await _while_connected(receive, endpoint.handler(call))  # type: ignore[arg-type]
+        return await endpoint.handler(call)
+
+    def _decoded(self, prepared: Prepared, headers: Headers, raw: bytes) -> Any:
+        assert prepared.decode is not None
+        if not raw and not prepared.has_required:
+            raw = b"{}"
+        else:
+            require_json(headers)
+        try:
+            return prepared.decode(self._redact(raw))
+        except msgspec.ValidationError as error:
+            check_json(raw)
+            schema = prepared.endpoint.body
+            assert schema is not None
+            raise validation.invalid(error, schema, "body") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            check_json(raw)
+            raise Malformed("the body is not JSON in UTF-8") from None
+
+
+def _query(endpoint: Endpoint, raw: bytes) -> Any:
+    if endpoint.query is not None:
+        return validation.query(raw, endpoint.query)
+    if raw:
+        return validation.query(raw, Nothing)
+    return NOTHING
+
+
+def _take_idempotency_key(
+    endpoint: Endpoint, headers: Headers, raw: bytes, call: Call[Any, Any, Any]
+) -> None:
+    key = headers.get(b"idempotency-key")
+    if key is None or not endpoint.idempotent:
+        return
+    if not IDEMPOTENCY_KEY.match(key):
+        expected = "1 to 255 visible ASCII characters"
+        raise Invalid(f"Idempotency-Key: expected {expected}", field="Idempotency-Key", expected=expected)
+    call.idempotency_key = key.decode("ascii")
+    call.body_hash = hashlib.blake2b(raw, digest_size=16).digest()
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Await `work`, and cancel it when the caller goes away. Raises ClientGone then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def success(result: Any, request_id: str) -> Answer:
+    """Encode what a handler returned: 204 for nothing, else 200; with Retry-After where it has one."""
+    correlation = (b"x-request-id", request_id.encode())
+    if result is None:
+        return Answer(204, [correlation], b"")
+    if isinstance(result, Plain):
+        return Answer(200, [(b"content-type", result.media_type.encode()), correlation], result.body)
+    headers = [_JSON, correlation, _NO_STORE]
+    retry_after_s = getattr(result, "retry_after_sec", None)
+    if retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % retry_after_s))
+    return Answer(200, headers, _encode(result))
+
+
+def refusal(error: LeaseholdError, request_id: str) -> Answer:
+    """Encode an error as a problem document."""
+    document = problem(error, request_id)
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"x-request-id", request_id.encode()),
+        _NO_STORE,
+    ]
+    if document.retry_after_sec is not None:
+        headers.append((b"retry-after", b"%d" % document.retry_after_sec))
+    if document.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="leasehold"'))
+    return Answer(document.status, headers, _encode(document))
+
+
+def internal() -> LeaseholdError:
+    """The error that stands for a bug of ours."""
+    return LeaseholdError("an error of the server; its log has the details under this request_id")

@@ -1,0 +1,10 @@
+"""All routes of the control plane, in the order in which the documentation shows them."""
+
+from __future__ import annotations
+
+from leasehold.api.endpoint import Endpoint
+from leasehold.api.rest import event, lease, lock, scheduler, server
+
+TABLES = (lease.table, scheduler.table, lock.table, event.table, server.table)
+
+ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for table in TABLES for endpoint in table.endpoints)

@@ -1,0 +1,99 @@
+"""What the edge asks of the control plane, and the record of it that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from leasehold.model.principal import Principal
+from leasehold.wire import lease as wire
+
+Lane = Literal["reserved", "normal"]
+
+
+class Leases(Protocol):
+    """The service of leases: ask, keep, end. Raises the errors of `model.errors`."""
+
+    def admit(self, principal: Principal, body_bytes: int, lane: Lane) -> Callable[[], None]:
+        """Back-pressure before a body is parsed (OPS-31). Raises Overloaded.
+
+        Returns what to call when the answer is made.
+        """
+        ...
+
+    async def request(
+        self,
+        principal: Principal,
+        body: wire.HeavyLeaseRequest,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+    ) -> wire.HeavyLeaseResponse: ...
+
+    async def heartbeat(
+        self, principal: Principal, lease_id: str, body: wire.Heartbeat
+    ) -> wire.HeartbeatAnswer: ...
+
+    async def heartbeat_many(
+        self, principal: Principal, body: wire.BulkHeartbeat
+    ) -> wire.BulkHeartbeatAnswer: ...
+
+    async def report(self, principal: Principal, lease_id: str, body: wire.Report) -> wire.LeaseOut: ...
+
+    async def release(self, principal: Principal, lease_id: str, body: wire.Release) -> wire.LeaseOut: ...
+
+    async def revoke(self, principal: Principal, lease_id: str, body: wire.Revoke) -> wire.LeaseOut: ...
+
+    async def get(self, principal: Principal, lease_id: str) -> wire.LeaseOut: ...
+
+    async def abandon(self, principal: Principal, ticket: str) -> None: ...
+
+
+class Scheduler(Protocol):
+    """The service that only looks."""
+
+    async def status(self, principal: Principal) -> wire.SchedulerStatus: ...
+
+    async def explain(self, principal: Principal, body: wire.HeavyLeaseRequest) -> wire.Explanation: ...
+
+    async def decisions(
+        self, principal: Principal, *, holder: str | None, range_sec: int
+    ) -> wire.Decisions: ...
+
+    async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage: ...
+
+
+class Locks(Protocol):
+    """The service of locks and semaphores."""
+
+    async def locks(self, principal: Principal) -> wire.Locks: ...
+
+    async def set_lock(self, principal: Principal, name: str, body: wire.LockSize) -> wire.LockOut: ...
+
+    async def delete_lock(self, principal: Principal, name: str) -> None: ...
+
+
+class LogLevels(Protocol):
+    """Levels of loggers, until restart (OPS-11)."""
+
+    def levels(self) -> dict[str, str]: ...
+
+    def set_level(self, logger: str, level: str) -> None: ...
+
+
+class Services(msgspec.Struct, frozen=True):
+    """Everything that handlers call. Made by `bootstrap` once recovery is done.
+
+    `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
+    is the service behind `/api/system-stats`.
+    """
+
+    leases: Leases
+    scheduler: Scheduler
+    locks: Locks
+    logs: LogLevels
+    ready: Callable[[], tuple[bool, str]]
+    metrics: Callable[[], bytes]
+    stats: Any = None

@@ -1,0 +1,309 @@
+"""Puts the server together: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from leasehold import __version__
+from leasehold.adapters.hosts.linux import LinuxHost
+from leasehold.adapters.hosts.processes import LinuxProcesses
+from leasehold.adapters.hosts.work import LinuxWork
+from leasehold.adapters.stores.data_folder import prepare
+from leasehold.adapters.stores.sqlite import SqliteStore
+from leasehold.adapters.stores.sqlite_archive import SqliteArchive
+from leasehold.api.app import App
+from leasehold.api.auth import Gate
+from leasehold.api.credentials import admin_hash
+from leasehold.api.pipeline import Pipeline
+from leasehold.api.routes import ENDPOINTS
+from leasehold.api.server import Server, tcp_socket, unix_socket
+from leasehold.api.services import Services
+from leasehold.config import ConfigError, Loaded, load
+from leasehold.control.bindings import Bindings
+from leasehold.control.counters import Counters
+from leasehold.control.lease import LeaseService
+from leasehold.control.ledger import Ledger
+from leasehold.control.lock import LockService
+from leasehold.control.scheduler import SchedulerService
+from leasehold.control.supervisor import Supervisor
+from leasehold.core.state import State
+from leasehold.model.charge import Totals
+from leasehold.model.errors import LeaseholdError
+from leasehold.model.node import NodeView
+from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
+from leasehold.runtime.clock import RealClock
+from leasehold.runtime.ids import RandomIds, RequestIds, new_token
+from leasehold.runtime.lanes import ThreadLane
+from leasehold.runtime.logging import Logs, get_logger
+from leasehold.runtime.redaction import SECRET_KEY, Redactor
+from leasehold.runtime.telemetry import Telemetry
+
+log = get_logger(__name__)
+
+SOCKET = "leasehold.sock"
+SERVER_FILE = "server.json"
+
+COMMIT_S = 4.0
+"""How long the last commit may take; with `DRAIN_S` a stop takes less than 10 s (OPS-28)."""
+
+DRAIN_S = 3.0
+"""How long calls may take to be answered once the server stops."""
+
+RETRY_START_S = 2.0
+"""How often a store that can't be written at start (a full disk) is tried again."""
+
+OPEN_FILES = 16_384
+"""What the server asks the kernel for: two kinds of sockets with 4,096 connections each, and the rest."""
+
+
+class StartError(Exception):
+    """The server can't start. The sentence says why, and what to do."""
+
+
+class ServerFile(msgspec.Struct):
+    """`<data>/server.json`: where the running server is to be found."""
+
+    pid: int
+    port: int
+    url: str
+    started: int
+    version: str
+
+
+class Program:
+    """A server, from `start` to `stop`."""
+
+    def __init__(self, loaded: Loaded, env: Mapping[str, str]) -> None:
+        self.loaded = loaded
+        self.settings = loaded.settings
+        self.env = env
+        self.data = loaded.settings.data_path
+        self.clock = RealClock()
+        self.ids = RandomIds()
+        self.request_ids = RequestIds()
+        self.redactor = Redactor(_secrets(env))
+        self.telemetry = Telemetry()
+        self.stopping = asyncio.Event()
+        self.socket_files: list[Path] = []
+        self._prepare()
+        self._assemble()
+
+    # -- putting together
+
+    def _prepare(self) -> None:
+        try:
+            prepare(self.data)
+            token_hash = admin_hash(self.data, new_token)
+            self.sockets = self._listen()
+        except (OSError, StoreError, LeaseholdError) as error:
+            raise StartError(str(error)) from error
+        log_settings = self.settings.log
+        self.logs = Logs(
+            self.redactor,
+            folder=self.data / "log",
+            form=log_settings.format,
+            to_stderr=log_settings.stderr,
+            file_bytes_max=log_settings.file_bytes_max,
+            files_kept=log_settings.files_kept,
+        )
+        self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor.body)
+        app = App(ENDPOINTS, self.pipeline, self.request_ids.new)
+        self.server = Server(app, self.sockets, new_request_id=self.request_ids.new)
+
+    def _listen(self) -> list[socket.socket]:
+        settings = self.settings
+        try:
+            sockets = [tcp_socket(settings.host, settings.port)]
+        except OSError as error:
+            raise StartError(
+                f"port {settings.port} on {settings.host} can't be taken ({error.strerror}): is another "
+                "server running? Set another by LEASEHOLD_PORT"
+            ) from error
+        self._listen_at(self.data / SOCKET, 0o600, sockets)
+        if os.geteuid() == 0:
+            Path(settings.run_dir).mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._listen_at(Path(settings.run_dir) / SOCKET, 0o666, sockets)
+        return sockets
+
+    def _listen_at(self, path: Path, mode: int, sockets: list[socket.socket]) -> None:
+        sockets.append(unix_socket(path, mode))
+        self.socket_files.append(path)
+
+    def _assemble(self) -> None:
+        host = LinuxHost(str(self.data))
+        self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
+        self.archive = SqliteArchive(self.store)
+        node_id = socket.gethostname() or "node"
+        ended_shown = self.settings.lease.ended_shown
+        self.ledger = Ledger(self.store, self.clock, self.ids, lambda: State(node_id, ended_shown))
+        lane = ThreadLane("bind")
+        bindings = Bindings(
+            LinuxProcesses(), LinuxWork(), lane.run, lambda lease_id: self.leases.process_ended(lease_id)
+        )
+        self.totals = _totals(host, self.clock.now_ms())
+        self.leases = LeaseService(
+            self.ledger,
+            lambda: self.settings.policy,
+            bindings,
+            self.archive,
+            Counters(),
+            totals=self.totals,
+            disk_of=host.disk_of,
+        )
+        self.supervisor = Supervisor(self.leases)
+
+    def services(self) -> Services:
+        """What handlers call."""
+        return Services(
+            leases=self.leases,
+            scheduler=SchedulerService(self.leases, lambda: self.settings.quiet.preset),
+            locks=LockService(self.ledger, lambda: self.settings.policy, self.leases.line.dispatch),
+            logs=self.logs,
+            ready=lambda: self.supervisor.ready,
+            metrics=self.telemetry.render,
+        )
+
+    # -- life
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises StartError."""
+        self._on_signals()
+        self.logs.start(self.settings.log.level, self.settings.log.levels)
+        await self.server.start()
+        write_server_file(self.data, self.sockets[0], self.clock.wall_ms())
+        recovery = asyncio.create_task(self._recover(), name="recovery")
+        stopped = asyncio.create_task(self.stopping.wait(), name="until-stopped")
+        try:
+            await asyncio.wait((recovery, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if recovery.done():
+                recovery.result()
+            await stopped
+        finally:
+            recovery.cancel()
+            stopped.cancel()
+            await asyncio.gather(recovery, stopped, return_exceptions=True)
+            await self._stop()
+
+    async def _recover(self) -> None:
+        while True:
+            try:
+                await self.supervisor.start()
+                break
+            except (CommitFailed, CommitUnknown) as error:
+                self.pipeline.not_ready = f"the store can't be written: {error}"
+                log.error("store_unavailable_at_start", why=str(error))
+                await self.store.close()
+                await asyncio.sleep(RETRY_START_S)
+            except (StoreError, LeaseholdError) as error:
+                raise StartError(str(error)) from error
+        gc.collect()
+        gc.freeze()
+        self.pipeline.services = self.services()
+        log.info("ready", version=__version__, preset=self.settings.quiet.preset, data=str(self.data))
+        if self.settings.quiet.always:
+            self._observe_always()
+
+    def _observe_always(self) -> None:
+        now_ms = self.clock.now_ms()
+        self.supervisor.observed(
+            NodeView(
+                self.ledger.state.node_id, now_ms + 86_400_000, "QUIET", 100, now_ms, self.totals, always=True
+            )
+        )
+
+    async def _stop(self) -> None:
+        """Stop accepting, answer held calls, commit what is open, end every loop (OPS-28)."""
+        log.info("stopping")
+        self.pipeline.stopping = True
+        await self.server.stop_accepting()
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                await self.supervisor.stop()
+        except TimeoutError:
+            log.error("store_hangs", gave_up_after_s=COMMIT_S)
+        late = await self.server.drain(DRAIN_S)
+        await self.server.close()
+        await self.archive.close()
+        (self.data / SERVER_FILE).unlink(missing_ok=True)
+        for path in self.socket_files:
+            path.unlink(missing_ok=True)
+        log.info("stopped", calls_cut=late)
+        self.logs.close()
+
+    # -- signals
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_soon, number)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def _stop_soon(self, number: int) -> None:
+        if self.stopping.is_set():
+            os._exit(128 + number)
+        self.stopping.set()
+
+    def reload(self) -> None:
+        """Take up what can be changed while running (SIGHUP); one with an error changes nothing."""
+        try:
+            self.loaded = load({}, self.env)
+        except ConfigError as error:
+            log.error("config_refused", why=str(error))
+            return
+        self.settings = self.loaded.settings
+        for name, level in {"leasehold": self.settings.log.level, **self.settings.log.levels}.items():
+            self.logs.set_level(name, level)
+        log.info("config_taken_up", file=str(self.loaded.file))
+
+
+def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
+    """Run the server in this process until it is stopped. Raises StartError."""
+    import uvloop
+
+    _raise_file_limit()
+
+    async def main() -> None:
+        await Program(loaded, env).run()
+
+    uvloop.run(main())
+
+
+def write_server_file(data: Path, tcp: socket.socket, wall_ms: int) -> None:
+    """Say where the server is, in one step: a reader sees all of it or the one before."""
+    host, port = tcp.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    found = ServerFile(os.getpid(), port, f"http://{shown}:{port}", wall_ms // 1000, __version__)
+    draft = data / f"{SERVER_FILE}.new"
+    draft.write_bytes(msgspec.json.encode(found))
+    draft.rename(data / SERVER_FILE)
+
+
+def _totals(host: LinuxHost, now_ms: int) -> Totals:
+    counters = host.counters(now_ms)
+    free = os.statvfs("/")
+    return Totals(
+        cpu_millicores=1_000 * len(counters.cores),
+        memory_bytes=counters.memory_total_bytes,
+        disk_bytes=free.f_frsize * free.f_blocks,
+    )
+
+
+def _secrets(env: Mapping[str, str]) -> list[str]:
+    """Values of the environment whose names say that they are secret."""
+    return [value for name, value in sorted(env.items()) if SECRET_KEY.search(name)]
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

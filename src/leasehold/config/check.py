@@ -1,0 +1,76 @@
+"""What types can't say about settings: ranges, and what must be in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from leasehold.config.settings import Settings
+from leasehold.model.quiet import checked
+
+
+def check(settings: Settings) -> None:
+    """Raise ValueError with the key and what was expected."""
+    checked(settings.quiet)
+    for key, value, least, most in _ranges(settings):
+        if not least <= value <= most:
+            raise ValueError(f"{key}: expected {least} to {most}, got {value}")
+    _check_curve(settings.capacity.curve)
+    if settings.lease.grace_ms > settings.lease.grace_max_ms:
+        raise ValueError("lease.grace_ms: expected at most lease.grace_max_ms")
+    for field, weights in (
+        ("tenant_weights", settings.line.tenant_weights),
+        ("holder_weights", settings.line.holder_weights),
+        ("weights", dict(enumerate(settings.line.weights))),
+    ):
+        for name, weight in weights.items():
+            if not 1 <= weight <= 1_000:
+                raise ValueError(f"line.{field}.{name}: expected 1 to 1000, got {weight}")
+    for name, units in settings.capacity.class_units.items():
+        if not 1 <= units <= 100:
+            raise ValueError(f"capacity.class_units.{name}: expected 1 to 100, got {units}")
+
+
+def _ranges(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
+    day_ms = 86_400_000
+    capacity, lease, line, limits = settings.capacity, settings.lease, settings.line, settings.limits
+    yield "capacity.headroom_pct", capacity.headroom_pct, 0, 99
+    yield "capacity.reserve_units", capacity.reserve_units, 0, 99
+    yield "capacity.memory_reserve_bytes", capacity.memory_reserve_bytes, 0, 1 << 50
+    yield "capacity.disk_reserve_bytes", capacity.disk_reserve_bytes, 0, 1 << 60
+    yield "capacity.max_per_node", capacity.max_per_node, 1, 10_000
+    yield "capacity.max_per_holder_per_node", capacity.max_per_holder_per_node, 1, 10_000
+    yield "capacity.cpu_heavy_at_once", capacity.cpu_heavy_at_once, 0, 10_000
+    yield "capacity.network_heavy_at_once", capacity.network_heavy_at_once, 1, 10_000
+    yield "capacity.disk_write_heavy_at_once", capacity.disk_write_heavy_at_once, 1, 10_000
+    yield "lease.ttl_ms", lease.ttl_ms, 3_000, day_ms
+    yield "lease.offer_ms", lease.offer_ms, 1_000, 600_000
+    yield "lease.offer_refresh_ms", lease.offer_refresh_ms, 100, lease.offer_ms
+    yield "lease.grace_ms", lease.grace_ms, 0, day_ms
+    yield "lease.grace_max_ms", lease.grace_max_ms, 0, day_ms
+    yield "lease.ended_shown", lease.ended_shown, 0, 1_000
+    yield "line.looked_at", line.looked_at, 1, 10_000
+    yield "line.waiters_max", line.waiters_max, 1, 1_000_000
+    yield "line.waiters_per_holder_max", line.waiters_per_holder_max, 1, 1_000_000
+    yield "line.ticket_ms", line.ticket_ms, 1_000, 7 * day_ms
+    yield "line.reserve_slack_ms", line.reserve_slack_ms, 0, 60_000
+    yield "limits.request_burst", limits.request_burst, 1, 100_000
+    yield "limits.request_per_minute", limits.request_per_minute, 1, 1_000_000
+    yield "limits.idempotency_ms", limits.idempotency_ms, 60_000, 30 * day_ms
+    yield "limits.idempotency_per_principal", limits.idempotency_per_principal, 1, 1_000_000
+    yield "limits.commands_waiting", limits.commands_waiting, 16, 1_000_000
+    yield "limits.bytes_waiting", limits.bytes_waiting, 4 << 20, 1 << 34
+    yield "limits.semaphores_max", limits.semaphores_max, 1, 1_000_000
+
+
+def _check_curve(curve: tuple[tuple[int, int], ...]) -> None:
+    """A curve that rises from a score of 0 to one of 100, so that a quieter machine never has less room."""
+    scores = [score for score, _ in curve]
+    shares = [share for _, share in curve]
+    rises = all(a < b for a, b in pairwise(scores)) and all(a <= b for a, b in pairwise(shares))
+    whole = bool(curve) and scores[0] == 0 and scores[-1] == 100
+    if not whole or not rises or not 0 <= shares[0] <= shares[-1] <= 10_000:
+        raise ValueError(
+            "capacity.curve: expected (score, share in basis points) from score 0 to 100, scores rising, "
+            "shares never falling, within 0 to 10000"
+        )

@@ -1,0 +1,78 @@
+"""The record of all settings. The defaults suit a small NUC and a workstation alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from leasehold.model.quiet import QuietSettings
+from leasehold.model.settings import (
+    CapacitySettings,
+    LeaseSettings,
+    LimitSettings,
+    LineSettings,
+    PolicySettings,
+)
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+Preset = Literal["auto", "desktop", "server", "always"]
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`<data>/log/leasehold.log`, and stderr. `levels` are those of single loggers and what is below them."""
+
+    level: Level = "info"
+    levels: dict[str, Level] = msgspec.field(default_factory=dict)
+    format: Literal["auto", "json", "pretty"] = "auto"
+    stderr: bool = True
+    file_bytes_max: Annotated[int, Meta(ge=64 << 10, le=1 << 30)] = 10 << 20
+    files_kept: Annotated[int, Meta(ge=1, le=100)] = 5
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of everything that can be set.
+
+    `host`: the address to listen on; only loopback. `port`: 0 takes any free one. `data`: the folder of
+    everything that the server keeps. `run_dir`: where the socket for all users of the machine stands, made
+    when run as root. `preset`: `auto` takes `desktop` where a graphical session or a battery is found, else
+    `server`; `always` turns the quiet gate off.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=64)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 7117
+    data: Annotated[str, Meta(pattern=r"^[/~]")] = "~/.local/share/leasehold"
+    run_dir: Annotated[str, Meta(pattern=r"^/")] = "/run/leasehold"
+    preset: Preset = "auto"
+    log: LogSettings = msgspec.field(default_factory=LogSettings)
+    capacity: CapacitySettings = msgspec.field(default_factory=CapacitySettings)
+    lease: LeaseSettings = msgspec.field(default_factory=LeaseSettings)
+    line: LineSettings = msgspec.field(default_factory=LineSettings)
+    limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder."""
+        return Path(self.data).expanduser()
+
+    @property
+    def policy(self) -> PolicySettings:
+        """The part that the decisions of the ledger read."""
+        return PolicySettings(self.capacity, self.lease, self.line, self.limits)
+
+
+FIXED = (
+    "host",
+    "port",
+    "data",
+    "run_dir",
+    "log.format",
+    "log.stderr",
+    "log.file_bytes_max",
+    "log.files_kept",
+    "lease.ended_shown",
+)
+"""Settings that take a restart; all others are taken up on SIGHUP."""

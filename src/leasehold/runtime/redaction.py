@@ -1,0 +1,166 @@
+"""Takes secrets out of what we write: by key, by pattern, and by every known value (OPS-8).
+
+The same redactor stands before logs, and before what callers send as free text: what it knows as a secret
+never gets into the ledger, an event, an error or an export.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from leasehold.runtime.ids import TOKEN_PREFIX
+
+REDACTED = "[redacted]"
+
+KNOWN_BYTES_MIN = 8
+"""Shorter values would be found in innocent text."""
+
+KNOWN_MAX = 256
+"""Secrets that are known by value: those of the configuration and the environment."""
+
+TEXT_MAX = 8_192
+"""Characters kept of one text in a log line."""
+
+DEPTH_MAX = 8
+
+SECRET_KEY = re.compile(
+    r"(?i)(^|[_\-.])(authorization|cookie|password|passwd|passphrase|secret|credentials?|api_?key|private_?key|"
+    r"access_?key|token)$"
+)
+"""Names under which a text is a secret. Numbers are left: a fencing token is one."""
+
+
+def _aligned(text: bytes) -> list[str]:
+    """How `text` looks in base64 at each of three alignments, without digits that its surroundings set."""
+    starts = []
+    for before in range(3):
+        encoded = b64encode(bytes(before) + text).decode().rstrip("=")
+        first = -(-before * 8 // 6)
+        whole = (before + len(text)) * 8 // 6
+        starts.append(encoded[first:whole])
+    return starts
+
+
+_TOKEN = TOKEN_PREFIX.encode()
+_ENCODED_TOKEN = "|".join(re.escape(start) for start in _aligned(_TOKEN))
+_ENCODED_TOKEN_URLSAFE = _ENCODED_TOKEN.replace(r"\+", "-").replace("/", "_")
+
+PATTERNS = (
+    re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_\-]{{16,}}"),
+    re.compile(rf"(?:{_ENCODED_TOKEN}|{_ENCODED_TOKEN_URLSAFE})[A-Za-z0-9+/_\-]{{20,}}={{0,2}}"),
+    re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/_.~\-]{8,}=*"),
+    re.compile(r"(?<=://)[^\s/:@\"'\\]+:[^\s/@\"'\\]+(?=@)"),
+    re.compile(
+        r"(?i)(?P<keep>(?:--[a-z0-9\-]*(?:password|passwd|passphrase|secret|api-?key|token)(?:=|\s+)"
+        r"|[a-z0-9_]*(?:password|passwd|passphrase|secret|api_?key)(?:=|:\s*)))[^\s\"'\\,;&]+"
+    ),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:(?!-----END)[\s\S]){0,8192}(?:-----END[^-]*-----)?"),
+)
+"""What a secret looks like whoever it belongs to."""
+
+HINTS = tuple(
+    hint.encode()
+    for hint in (
+        TOKEN_PREFIX,
+        *_aligned(_TOKEN),
+        "earer",
+        "EARER",
+        "asic ",
+        "ASIC ",
+        "://",
+        "-token",
+        "assw",
+        "ASSW",
+        "assphrase",
+        "ecret",
+        "ECRET",
+        "api",
+        "API",
+        "Api",
+        "-----BEGIN",
+    )
+)
+"""Texts without any of these match no pattern: a cheap test that spares the patterns."""
+
+
+def _encodings(value: str) -> set[str]:
+    """How a value may be written down: as is, in JSON, in a URL, in base64."""
+    raw = value.encode()
+    found = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    found |= {quote(value, safe=""), quote(value), quote_plus(value)}
+    for start in _aligned(raw):
+        found |= {start, start.replace("+", "-").replace("/", "_")}
+    return {encoded for encoded in found if len(encoded) >= KNOWN_BYTES_MIN}
+
+
+def _replaced(match: re.Match[str]) -> str:
+    return (match.groupdict().get("keep") or "") + REDACTED
+
+
+class Redactor:
+    """Holds the values that are known to be secret. One per process."""
+
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        self._values: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self._known_bytes: tuple[bytes, ...] = ()
+        for value in known:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Know a secret by its value, at least 8 bytes long. Raises ValueError beyond `KNOWN_MAX`."""
+        if len(value.encode()) < KNOWN_BYTES_MIN:
+            return
+        if len(self._values) >= KNOWN_MAX:
+            raise ValueError(f"more than {KNOWN_MAX} secrets in the configuration")
+        self._values.add(value)
+        forms = sorted({form for one in self._values for form in _encodings(one)}, key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(form) for form in forms))
+        self._known_bytes = tuple(form.encode() for form in forms)
+
+    def text(self, text: str) -> str:
+        """The text with every secret in it replaced."""
+        if self._known is not None:
+            text = self._known.sub(REDACTED, text)
+        for pattern in PATTERNS:
+            text = pattern.sub(_replaced, text)
+        return text
+
+    def body(self, raw: bytes) -> bytes:
+        """A JSON body with every secret in its texts replaced; well-formed JSON stays so."""
+        for hint in (*HINTS, *self._known_bytes):
+            if hint in raw:
+                break
+        else:
+            return raw
+        try:
+            return self.text(raw.decode()).encode()
+        except UnicodeDecodeError:
+            return raw
+
+    def record(self, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A log record with secrets replaced in its values, and texts cut to `TEXT_MAX`."""
+        for key, value in record.items():
+            record[key] = self._value(key, value, DEPTH_MAX)
+        return record
+
+    def _value(self, key: str, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return REDACTED if SECRET_KEY.search(key) else self.text(value)[:TEXT_MAX]
+        if isinstance(value, bool | int | float | None):
+            return value
+        if depth == 0:
+            return "..."
+        if isinstance(value, Mapping):
+            return {
+                self.text(str(name)): self._value(str(name), inner, depth - 1)
+                for name, inner in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._value(key, inner, depth - 1) for inner in value]
+        return REDACTED if SECRET_KEY.search(key) else self.text(str(value))[:TEXT_MAX]

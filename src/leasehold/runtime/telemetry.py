@@ -1,0 +1,120 @@
+"""Metrics: the committed list of names, labels and budgets, and their text for Prometheus (OPS-12).
+
+A metric is read where the figure lives, when somebody asks: it costs nothing on the way of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.metrics_core import Metric as Family
+
+Labels = tuple[str, ...]
+Read = Callable[[], Iterable[tuple[Labels, float]]]
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One committed metric. `series_max` is its budget: more than that are not exported, and counted."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: Labels = ()
+    series_max: int = 1
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "leasehold_info",
+        "gauge",
+        "Always 1; the version and the preset are its labels.",
+        ("version", "preset"),
+    ),
+    Metric("leasehold_ready", "gauge", "1 while commands are accepted."),
+    Metric("leasehold_read_only", "gauge", "1 while the store refuses writes."),
+    Metric("leasehold_start_time_seconds", "gauge", "Unix time of the start."),
+    Metric("leasehold_loop_lag_seconds", "gauge", "Worst lateness of the event loop in the last minute."),
+    Metric("leasehold_events_total", "counter", "Committed events by kind.", ("kind",), 64),
+    Metric("leasehold_commits_total", "counter", "Batches committed to the store."),
+    Metric("leasehold_leases", "gauge", "Live leases by state.", ("state",), 8),
+    Metric("leasehold_waiters", "gauge", "Requests in the waiting line, held or polling.", ("kind",), 2),
+    Metric("leasehold_denials_total", "counter", "Denied requests by decisive reason.", ("code",), 32),
+    Metric("leasehold_dispatch_attempts_total", "counter", "Tries to start a waiter.", ("outcome",), 8),
+    Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
+    Metric(
+        "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."
+    ),
+    Metric("leasehold_bytes_waiting", "gauge", "Bytes of the bodies of those calls."),
+    Metric("leasehold_quiet_score", "gauge", "The quiet score, 0 to 100; missing while it is unknown."),
+    Metric("leasehold_quiet_state", "gauge", "1 for the state that the machine is in.", ("state",), 5),
+    Metric("leasehold_collector_failures", "gauge", "Failures in a row by collector.", ("collector",), 32),
+    Metric("leasehold_http_requests_total", "counter", "Answered requests.", ("route", "status"), 512),
+    Metric("leasehold_http_in_flight", "gauge", "Requests that are being answered."),
+    Metric("leasehold_http_connections", "gauge", "Open connections by kind of socket.", ("socket",), 2),
+    Metric(
+        "leasehold_log_lines_dropped_total", "counter", "Log lines lost because the disk did not keep up."
+    ),
+    Metric(
+        "leasehold_metric_series_dropped", "gauge", "Series above the budget of their metric, in this answer."
+    ),
+    Metric("process_resident_memory_bytes", "gauge", "Resident memory of the server."),
+    Metric("process_cpu_seconds_total", "counter", "Processor time of the server."),
+    Metric("process_open_fds", "gauge", "Open files of the server."),
+)
+"""The committed list: a test holds what is exported against it."""
+
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
+
+DROPPED = "leasehold_metric_series_dropped"
+
+
+class Telemetry:
+    """What is exported: a function per metric, which gives label values and figures."""
+
+    def __init__(self) -> None:
+        self._reads: dict[str, Read] = {}
+        self._registry: CollectorRegistry | None = None
+
+    def source(self, name: str, read: Read) -> None:
+        """Read the committed metric `name` by `read`. Raises KeyError for a name that is not committed."""
+        self._reads[BY_NAME[name].name] = read
+
+    def figure(self, name: str, read: Callable[[], float | None]) -> None:
+        """The same for a metric without labels; None exports nothing."""
+
+        def one() -> Iterator[tuple[Labels, float]]:
+            value = read()
+            if value is not None:
+                yield (), value
+
+        self.source(name, one)
+
+    def render(self) -> bytes:
+        """The text format of Prometheus."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        if self._registry is None:
+            self._registry = CollectorRegistry(auto_describe=False)
+            self._registry.register(self)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Family]:
+        """All families, each within its budget: what `CollectorRegistry` calls."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        dropped = 0
+        for metric in METRICS:
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(metric.name, metric.help, labels=metric.labels)
+            series = [] if metric.name == DROPPED else list(self._reads.get(metric.name, tuple)())
+            dropped += max(0, len(series) - metric.series_max)
+            for labels, value in series[: metric.series_max]:
+                family.add_metric([str(label) for label in labels], value)
+            if metric.name == DROPPED:
+                family.add_metric([], dropped)
+            yield family
