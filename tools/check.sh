@@ -5,9 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
 
+failed=
 step() {
     echo "check: $*"
-    "$@"
+    "$@" || failed="$failed $1"
 }
 
 step ruff format --check --quiet .
@@ -19,6 +20,11 @@ if [ "${1:-}" != static ]; then
     for folder in unit contract property architecture; do
         if [ -d "tests/$folder" ]; then folders="$folders tests/$folder"; fi
     done
-    HYPOTHESIS_PROFILE=small step python -m pytest -q -n 2 --dist loadfile -m "not serial and not slow" $folders
+    export HYPOTHESIS_PROFILE=small
+    step pytest -q -n 2 --dist loadfile -m "not serial and not slow" $folders
+fi
+if [ -n "$failed" ]; then
+    echo "check: FAILED:$failed" >&2
+    exit 1
 fi
 echo "check: all held"
