@@ -31,7 +31,7 @@ def reading(
         cpu_total_ms=total_ms,
         cpu_busy_ms=busy_ms,
         cpu_foreign_ms=foreign_ms,
-        runnable_foreign=_runnable(now, ours),
+        runnable_foreign_milli=_runnable_milli((before, ours_before), (now, ours)),
         psi_cpu_bp=_cpu_stall_bp(
             _some_bp(before.pressure.cpu, now.pressure.cpu, span_ms),
             _outside_bp(ours_before, ours, span_ms, io=False),
@@ -65,10 +65,14 @@ def foreign_cpu_ms(busy_ms: int, ours_ms: int, unbound_millicores: int, span_ms:
     return max(0, rest - unbound_millicores * span_ms // 1000)
 
 
-def _runnable(now: HostCounters, ours: OursCounters) -> int | None:
-    if now.runnable is None:
-        return None
-    return max(0, now.runnable - ours.runnable - (ours.unbound_millicores + 999) // 1000)
+def _runnable_milli(*samples: tuple[HostCounters, OursCounters]) -> int | None:
+    """Thousandths of a runnable task: the mean of both ends of the tick, since each is only an instant."""
+    seen = [
+        max(0, host.runnable - ours.runnable - -(-ours.unbound_millicores // 1000))
+        for host, ours in samples
+        if host.runnable is not None
+    ]
+    return sum(seen) * 1000 // len(seen) if seen else None
 
 
 def _share_bp(part: int, whole: int) -> int | None:

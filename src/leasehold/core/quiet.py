@@ -97,14 +97,14 @@ def _kept(settings: QuietSettings, ticks: tuple[Tick, ...], reading: Reading) ->
     """The window of ticks with `reading` at its end. A gap (a stall, a suspend) starts the means anew."""
     if ticks and reading.at_ms - ticks[-1].at_ms > settings.stale_after_ms:
         ticks = ()
-    runnable = reading.runnable_foreign
+    runnable = reading.runnable_foreign_milli
     tick = Tick(
         at_ms=reading.at_ms,
         span_ms=reading.span_ms,
         cpu_total_ms=reading.cpu_total_ms,
         cpu_busy_ms=reading.cpu_busy_ms,
         cpu_foreign_ms=reading.cpu_foreign_ms,
-        runnable_milli=None if runnable is None else runnable * MILLI // max(1, reading.cores),
+        runnable_milli=None if runnable is None else runnable // max(1, reading.cores),
         psi_cpu_bp=reading.psi_cpu_bp,
         psi_memory_bp=reading.psi_memory_bp,
         psi_io_bp=reading.psi_io_bp,

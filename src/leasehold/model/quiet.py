@@ -46,7 +46,7 @@ INPUTS: dict[str, Endpoints] = {
     "mem_pct": Endpoints(Group.MEMORY, 92, 98, "%", "memory used"),
     "swap_in_mb_s": Endpoints(Group.MEMORY, 1, 20, " MB/s", "swap-in"),
     "psi_memory": Endpoints(Group.MEMORY, 5, 40, "%", "time that everything waits for memory"),
-    "psi_io": Endpoints(Group.IO, 10, 60, "%", "time that others wait for a disk"),
+    "psi_io": Endpoints(Group.IO, 10, 75, "%", "time that others wait for a disk"),
     "disk_free_pct": Endpoints(Group.DISK, 15, 3, "%", "free disk space"),
     "p95_ms": Endpoints(Group.API, 50, 800, " ms", "p95 of the busiest application"),
     "in_flight": Endpoints(Group.API, 1, 20, "", "requests in flight at the busiest application"),
@@ -57,12 +57,12 @@ INPUTS: dict[str, Endpoints] = {
     "temperature_c": Endpoints(Group.DESKTOP, 80, 95, " °C", "temperature", enabled=False),
     "foreign_gpu_pct": Endpoints(Group.DESKTOP, 20, 80, "%", "GPU used by others", enabled=False),
 }
-"""SENSE-9's defaults, by the name under which each is configured and shown."""
+"""SENSE-9's inputs, by the name under which each is configured and shown; docs/adr/quiet-defaults.md tells why."""
 
 WEIGHTS_PCT: dict[Group, int] = {
-    Group.CPU: 70,
+    Group.CPU: 65,
     Group.MEMORY: 90,
-    Group.IO: 70,
+    Group.IO: 65,
     Group.DISK: 90,
     Group.API: 50,
     Group.DESKTOP: 30,
@@ -137,7 +137,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     cpu_total_ms: int
     cpu_busy_ms: int
     cpu_foreign_ms: int
-    runnable_foreign: int | None = None
+    runnable_foreign_milli: int | None = None
     psi_cpu_bp: int | None = None
     psi_memory_bp: int | None = None
     psi_io_bp: int | None = None
@@ -198,7 +198,7 @@ DESKTOP = QuietSettings(
         foreign_gpu_pct={"enabled": True},
     ),
 )
-"""People's programs come in bursts of seconds (a page opens, an editor saves); tuned on tests/fixtures/loads."""
+"""For programs that people use: bursts of seconds don't count. Tuned on tests/fixtures/loads."""
 
 PRESETS: dict[str, QuietSettings] = {
     "server": QuietSettings(),

@@ -100,9 +100,10 @@ class Gpu(msgspec.Struct, frozen=True, gc=False):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What changes slowly, read every half minute: file systems, link speeds, sensors, devices."""
+    """What changes slowly, read every half minute. `data_path` is the mount that holds the data folder."""
 
     mounts: tuple[Mount, ...] = ()
+    data_path: str = "/"
     link_speeds_bps: dict[str, int] = {}
     temperatures_c: dict[str, float] = {}
     battery: Battery | None = None

@@ -32,6 +32,7 @@ class LinuxHost:
     def surroundings(self) -> Surroundings:
         return Surroundings(
             mounts=sensors.mounts(self._data),
+            data_path=sensors.mount_of(self._data),
             link_speeds_bps=sensors.link_speeds(self._links),
             temperatures_c=sensors.temperatures(),
             battery=sensors.battery(),

@@ -102,7 +102,8 @@ class LinuxWork:
             at_ms=now_ms,
             cpu_ms=grown_ms + self._places_ms() + int(1000 * sum(os.times()[:2])),
             memory_bytes=sum(use.memory_bytes for use in uses) + resident([own]),
-            runnable=sum(use.runnable for use in uses),
+            # One of this process's threads is the reader, which the host's figure leaves out.
+            runnable=sum(use.runnable for use in uses) + max(0, runnable([own], budget) - 1),
             uses=uses,
             unbound_millicores=unbound,
             outside=self._outside.read(now_ms) if self._outside is not None and told_apart else None,

@@ -1,0 +1,64 @@
+"""`/api/system-stats`: what the machine is doing (SENSE-1, 8, 15…17)."""
+
+from __future__ import annotations
+
+from leasehold.api.endpoint import Call, Nothing, Table
+from leasehold.model import errors
+from leasehold.wire.stats import (
+    AddonsOut,
+    CollectorsOut,
+    HistoryOut,
+    HistoryQuery,
+    RangeQuery,
+    StatsHealth,
+    StreaksOut,
+    SystemStatsSnapshot,
+)
+
+table = Table("system-stats")
+
+STATS = "/api/system-stats"
+OF_HISTORY = (errors.Unavailable, errors.Overloaded)
+
+
+@table.endpoint("GET", f"{STATS}/current", verb="stats:read", answer=SystemStatsSnapshot)
+async def get_current_stats(call: Call[None, Nothing, Nothing]) -> SystemStatsSnapshot:
+    """The newest snapshot: host, process, requests, quiet assessment, and what could not be collected."""
+    return call.services.stats.current()  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", f"{STATS}/addons", verb="stats:read", answer=AddonsOut)
+async def get_addon_stats(call: Call[None, Nothing, Nothing]) -> AddonsOut:
+    """Figures of each add-on."""
+    return call.services.stats.addons()  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", f"{STATS}/health", verb="stats:read", answer=StatsHealth, errors=OF_HISTORY)
+async def get_stats_health(call: Call[None, Nothing, Nothing]) -> StatsHealth:
+    """Whether the figures can be trusted.
+
+    Ok, warn or error with reasons, and the quiet streaks of the last day.
+    """
+    return await call.services.stats.health()  # type: ignore[no-any-return]
+
+
+@table.endpoint(
+    "GET", f"{STATS}/history", verb="stats:read", query=HistoryQuery, answer=HistoryOut, errors=OF_HISTORY
+)
+async def get_stats_history(call: Call[None, HistoryQuery, Nothing]) -> HistoryOut:
+    """One metric of one group over time, by steps; a step without a sample is null."""
+    return await call.services.stats.history(call.query)  # type: ignore[no-any-return]
+
+
+@table.endpoint(
+    "GET", f"{STATS}/streaks", verb="stats:read", query=RangeQuery, answer=StreaksOut, errors=OF_HISTORY
+)
+async def get_quiet_streaks(call: Call[None, RangeQuery, Nothing]) -> StreaksOut:
+    """Unbroken spans of QUIET, oldest first."""
+    return await call.services.stats.streaks(call.query)  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", f"{STATS}/debug/collectors", verb="stats:read", answer=CollectorsOut)
+async def get_collectors(call: Call[None, Nothing, Nothing]) -> CollectorsOut:
+    """How each collector last ran."""
+    return call.services.stats.collectors()  # type: ignore[no-any-return]

@@ -1,0 +1,174 @@
+"""Collectors, each on its own.
+
+Interval with jitter, timeout, captured failure, off the event loop (SENSE-7, 8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from leasehold.ports.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+JITTER_PCT = 10
+STOP_S = 2.0  # SENSE-7: a shutdown waits no longer for collectors
+ERROR_CHARS_MAX = 500  # of a failure's text that is kept and shown
+
+
+class Lane(Protocol):
+    """Where one collector's blocking calls run."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether an earlier call has not come back."""
+        ...
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        """Await `function(*arguments)` off the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Take no more calls. Does not wait."""
+        ...
+
+
+class Collector(msgspec.Struct, frozen=True):
+    """One thing that is collected.
+
+    `prepare` runs on the loop and gives the arguments of `collect`, which blocks elsewhere; `take` gets its
+    result on the loop, or what `prepare` gave where there is nothing to call. `failed` is told of a failure.
+    `warm_up_ms` are the waits before the runs that follow the first.
+    """
+
+    name: str
+    interval_ms: int
+    timeout_ms: int
+    take: Callable[[Any], None]
+    collect: Callable[..., Any] | None = None
+    prepare: Callable[[], tuple[Any, ...]] = tuple
+    failed: Callable[[], None] = lambda: None
+    warm_up_ms: tuple[int, ...] = ()
+
+
+class CollectorState(msgspec.Struct):
+    """SENSE-8. Times are on the ledger's clock; durations are of the call alone, without the wait for it."""
+
+    name: str
+    interval_ms: int
+    runs: int = 0
+    last_start_ms: int | None = None
+    last_duration_ms: int | None = None
+    last_error: str | None = None
+    consecutive_failures: int = 0
+    next_run_ms: int | None = None
+    late_ms: int = 0
+
+
+class Collectors:
+    """Runs collectors until stopped. `jitter` gives numbers from 0 to 1; `lane` makes a lane by its name."""
+
+    def __init__(self, clock: Clock, jitter: Callable[[], float], lane: Callable[[str], Lane]) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self._make_lane = lane
+        self._collectors: dict[str, Collector] = {}
+        self._states: dict[str, CollectorState] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, collector: Collector) -> None:
+        """Before `start`. Names are unique."""
+        assert collector.name not in self._collectors, collector.name
+        self._collectors[collector.name] = collector
+        self._states[collector.name] = CollectorState(collector.name, collector.interval_ms)
+        self._lanes[collector.name] = self._make_lane(f"collect-{collector.name}")
+
+    def start(self) -> None:
+        """Run every collector at once and then by its interval."""
+        for collector in self._collectors.values():
+            task = asyncio.get_running_loop().create_task(
+                self._run(collector), name=f"collect-{collector.name}"
+            )
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Cancel all within `STOP_S`, also those that hang."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+        for lane in self._lanes.values():
+            lane.close()
+        self._tasks.clear()
+
+    def states(self) -> list[CollectorState]:
+        """By name."""
+        return [self._states[name] for name in sorted(self._states)]
+
+    def errors(self) -> dict[str, str]:
+        """The last failure of each collector that has not succeeded since (SENSE-1)."""
+        return {name: state.last_error for name, state in sorted(self._states.items()) if state.last_error}
+
+    async def once(self, name: str) -> None:
+        """One run of one collector, now."""
+        await self._attempt(self._collectors[name], self._clock.now_ms())
+
+    async def _run(self, collector: Collector) -> None:
+        state = self._states[collector.name]
+        due_ms = self._clock.now_ms()
+        while True:
+            await self._attempt(collector, due_ms)
+            done_ms = self._clock.now_ms()
+            due_ms = max(done_ms, due_ms + self._pause_ms(collector, state.runs))
+            state.next_run_ms = due_ms
+            await self._clock.sleep(due_ms - done_ms)
+
+    def _pause_ms(self, collector: Collector, runs: int) -> int:
+        if runs <= len(collector.warm_up_ms):
+            return collector.warm_up_ms[runs - 1]
+        spread = collector.interval_ms * JITTER_PCT // 100
+        return collector.interval_ms - spread + int(self._jitter() * 2 * spread)
+
+    async def _attempt(self, collector: Collector, due_ms: int) -> None:
+        """One run; whatever goes wrong in it stays in it."""
+        state = self._states[collector.name]
+        started_ms = self._clock.now_ms()
+        state.runs += 1
+        state.last_start_ms, state.late_ms = started_ms, max(0, started_ms - due_ms)
+        try:
+            collector.take(await self._collected(collector))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a collector that fails harms no other
+            self._failed(collector, state, error)
+        else:
+            if state.last_error is not None:
+                log.info("collector_recovered", collector=collector.name, failures=state.consecutive_failures)
+            state.last_error, state.consecutive_failures = None, 0
+        state.last_duration_ms = self._clock.now_ms() - started_ms
+
+    async def _collected(self, collector: Collector) -> Any:
+        if collector.collect is None:
+            return collector.prepare()
+        lane = self._lanes[collector.name]
+        if lane.busy:
+            raise TimeoutError(f"an earlier run of {collector.name} has not come back")
+        try:
+            async with asyncio.timeout(collector.timeout_ms / 1000):
+                return await lane.run(collector.collect, *collector.prepare())
+        except TimeoutError:
+            raise TimeoutError(f"{collector.name} took longer than {collector.timeout_ms} ms") from None
+
+    def _failed(self, collector: Collector, state: CollectorState, error: Exception) -> None:
+        state.consecutive_failures += 1
+        text = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
+        if state.last_error != text:
+            log.warning("collector_failed", collector=collector.name, why=text)
+        state.last_error = text
+        collector.failed()
