@@ -112,7 +112,8 @@ def line_of(state: State, waiter: Waiter, settings: PolicySettings, now_ms: int)
 
 
 def line_is_full(holder: str, line: LineSettings) -> RateLimited:
-    sentence = f"{holder} has its {line.waiters_per_holder_max} places in line taken, or all {line.waiters_max} are; come back later"
+    own, all_of_them = line.waiters_per_holder_max, line.waiters_max
+    sentence = f"{holder} has its {own} places in line taken, or all {all_of_them} are; come back later"
     return RateLimited(sentence, retry_after_s=10)
 
 

@@ -34,7 +34,7 @@ def build(
     """The normalised request. Raises Invalid with the field and what was expected, NotPermitted."""
     if body.node not in (None, "any", state.node_id):
         raise Invalid(
-            f"node: no node of that name is known; this server's node is {state.node_id}",
+            f"node: none of that name is known; this server's node is {state.node_id}",
             field="$.node",
             expected=state.node_id,
         )
@@ -42,7 +42,7 @@ def build(
     local = principal.local or principal.may("lease:costless")
     if not wanted.has_cost and not wanted.semaphores and not local:
         raise Invalid(
-            "one of cost_units, cost_class, resources, locks or slots is needed, so that there is something to weigh",
+            "one of cost_units, cost_class, resources, locks or slots is needed, to know what it weighs",
             field="$",
             expected="cost_units, cost_class, resources, locks or slots",
         )
@@ -110,6 +110,7 @@ def _rights(principal: Principal, body: HeavyLeaseRequest) -> tuple[Priority, bo
         raise Invalid(f"priority: {error}", field="$.priority", expected=str(error)) from error
     wants_now = body.start == "now" or priority <= Priority.HIGH
     if wants_now and not principal.may("lease:now"):
-        notice = f"{principal.name} lacks the right lease:now: judged as start=quiet, priority {max(priority, Priority.NORMAL).name}"
-        return max(priority, Priority.NORMAL), True, notice
+        lowered = max(priority, Priority.NORMAL)
+        notice = f"{principal.name} lacks the right lease:now: judged as start=quiet, priority {lowered.name}"
+        return lowered, True, notice
     return priority, body.start == "quiet", ""

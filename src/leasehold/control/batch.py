@@ -8,23 +8,30 @@ from __future__ import annotations
 import asyncio
 
 from leasehold.control import codec
-from leasehold.core.state import Outcome, State, Undo
+from leasehold.core.state import LEASES, Change, Outcome, State, Undo
 from leasehold.model.event import Event
 from leasehold.ports.store import Batch, Limits
 
+RECORD_BYTES = 512
+"""What a record is taken for before it is encoded, beside its lists:
+
+enough for names and texts at their limits.
+"""
+
+LISTED_BYTES = 160
+"""What each bound process and each named device, slot or lock adds:
+
+their names are at most 128 characters.
+"""
+
 
 class OpenBatch:
-    """Fills while the batch before it is being written.
+    """Fills while the batch before it is being written. Only the last value of a key is ever encoded."""
 
-    Values are encoded as they come, so its size is known.
-    """
-
-    __slots__ = ("bytes", "commands", "deletes", "events", "finishes", "puts", "undo", "waiters")
+    __slots__ = ("bytes", "changes", "commands", "events", "undo", "waiters")
 
     def __init__(self) -> None:
-        self.puts: dict[str, bytes] = {}
-        self.finishes: dict[str, bytes] = {}
-        self.deletes: dict[str, None] = {}
+        self.changes: dict[tuple[str, str], Change] = {}
         self.events: list[Event] = []
         self.undo: list[Undo] = []
         self.waiters: list[asyncio.Future[None]] = []
@@ -35,44 +42,37 @@ class OpenBatch:
     def is_empty(self) -> bool:
         return not self.commands
 
-    @property
-    def keys(self) -> int:
-        return len(self.puts) + len(self.finishes) + len(self.deletes)
-
     def has_room(self, outcome: Outcome, limits: Limits) -> bool:
         """Whether one more command's changes fit; a command is never split. An empty batch takes any."""
-        return self.is_empty or (
+        if not self.commands:
+            return True
+        return (
             self.commands < limits.commands
-            and self.keys + len(outcome.changes) <= limits.keys
-            and self.bytes + 1024 * len(outcome.changes) <= limits.bytes
+            and len(self.changes) + len(outcome.changes) <= limits.keys
+            and self.bytes + sum(estimate(change) for change in outcome.changes) <= limits.bytes
         )
 
     def add(self, outcome: Outcome, state: State) -> None:
         """Apply a decision to the state and take its changes in."""
+        changes, undo = self.changes, self.undo
         for change in outcome.changes:
-            self.undo.append(state.apply(change))
-            key = codec.store_key(change.table, change.key)
-            self.puts.pop(key, None)
-            if change.record is None:
-                self.deletes[key] = None
-                continue
-            value = codec.encode(change.table, change.record)
-            self.bytes += len(key) + len(value)
-            if change.finished:
-                self.finishes[key] = value
-            else:
-                self.deletes.pop(key, None)
-                self.puts[key] = value
+            undo.append(state.apply(change))
+            changes[change.table, change.key] = change
+            self.bytes += estimate(change)
         self.events.extend(outcome.events)
-        self.commands += 1
-
-    def put_raw(self, key: str, value: bytes) -> None:
-        """A record that is the ledger's own (`/meta/…`)."""
-        self.puts[key] = value
         self.commands += 1
 
     def sealed(self, seq: int, first_event: int) -> tuple[Batch, list[Event]]:
         """The batch as the store gets it, and its events with their numbers."""
+        puts, finishes, deletes = [], [], []
+        for (table, name), change in self.changes.items():
+            key = codec.store_key(table, name)
+            if change.record is None:
+                deletes.append(key)
+            elif change.finished:
+                finishes.append((key, codec.encode(table, change.record)))
+            else:
+                puts.append((key, codec.encode(table, change.record)))
         events = [
             Event(
                 event.kind,
@@ -87,9 +87,9 @@ class OpenBatch:
         ]
         batch = Batch(
             seq=seq,
-            puts=list(self.puts.items()),
-            finishes=list(self.finishes.items()),
-            deletes=list(self.deletes),
+            puts=puts,
+            finishes=finishes,
+            deletes=deletes,
             events=codec.encode_events(events) if events else b"",
             first_event=first_event if events else 0,
             last_event=first_event + len(events) - 1 if events else 0,
@@ -110,3 +110,14 @@ class OpenBatch:
     def take_back(self, state: State) -> None:
         for undo in reversed(self.undo):
             state.take_back(undo)
+
+
+def estimate(change: Change) -> int:
+    """An upper bound of a change's encoded bytes, good enough to stay below a store's limit."""
+    size = RECORD_BYTES
+    if change.table == LEASES and change.record is not None:
+        ask = change.record.ask
+        listed = len(change.record.binding.work) + len(ask.charge.named)
+        if listed:
+            size += LISTED_BYTES * 2 * listed
+    return size

@@ -65,7 +65,7 @@ class Bindings:
             owner = self._processes.owner(pid)
             if not principal.may("lease:bind-any") and (principal.uid is None or owner != principal.uid):
                 raise NotPermitted(
-                    f"bind.pids: process {pid} does not belong to {principal.name}; bind your own, from the Unix socket",
+                    f"bind.pids: process {pid} is not {principal.name}'s; bind your own, by the Unix socket",
                     pid=pid,
                 )
             found.append(process)

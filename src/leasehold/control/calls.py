@@ -118,8 +118,9 @@ class Calls:
         if not wait_ms:
             return None
         wait_s = -(-wait_ms // 1000)
-        sentence = f"{principal.name} asks more than {limits.request_per_minute} times a minute; come back in {wait_s} s"
-        return RateLimited(sentence, retry_after_s=max(1, wait_s), per_minute=limits.request_per_minute)
+        per_minute = limits.request_per_minute
+        sentence = f"{principal.name} asks more than {per_minute} times a minute; come back in {wait_s} s"
+        return RateLimited(sentence, retry_after_s=max(1, wait_s), per_minute=per_minute)
 
 
 def _same_body(before: bytes, call: Call) -> None:

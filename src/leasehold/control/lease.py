@@ -6,7 +6,7 @@ what the edges call. It awaits the ledger, and does the effects that follow a co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -23,6 +23,7 @@ from leasehold.control.recovery import full_time, set_deadlines
 from leasehold.control.timers import Timers
 from leasehold.core import admission
 from leasehold.core import lease as life
+from leasehold.core.capacity import UNITS_QUIET
 from leasehold.core.state import LEASES, Call, Outcome, Stamp, State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Conflict, LeaseholdError, NotFound, StoreUnavailable
@@ -30,6 +31,7 @@ from leasehold.model.lease import UNBOUND, Ask, Binding, Lease, LeaseState
 from leasehold.model.line import Waiter
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
+from leasehold.model.work import WorkQuery, WorkUse
 from leasehold.ports.archive import Archive
 from leasehold.wire import lease as wire
 
@@ -519,6 +521,27 @@ class LeaseService:
             self.timers.drop(lease_id)
             self.line.dispatch()
 
+    def to_measure(self) -> list[WorkQuery]:
+        """What the collectors measure:
+
+        the work of every live lease, and the wrappers that wait for it (SENSE-6).
+        """
+        cores = self.totals.cpu_millicores
+        leases = self.ledger.state.leases.values()
+        return [_query(lease, cores) for lease in leases if lease.ask.charge.is_work]
+
+    def take_use(self, uses: Mapping[str, WorkUse]) -> None:
+        """What the work of each lease has used so far:
+
+        volatile, kept for the end and for learning (LEASE-15).
+        """
+        for lease_id, use in uses.items():
+            live = self.ledger.state.liveness.get(lease_id)
+            if live is not None:
+                live.cpu_ms = max(live.cpu_ms, use.cpu_ms)
+                live.memory_bytes = use.memory_bytes
+                live.memory_peak_bytes = max(live.memory_peak_bytes, use.memory_bytes)
+
     def stalled(self, _gap_ms: int) -> None:
         """After a stall, a suspend, or a time without a store each live lease has one full time to live
         (LEASE-10).
@@ -539,3 +562,16 @@ class LeaseService:
         self.line.kept_after_restart(self.ledger.clock.now_ms())
         for lease in list(state.leases.values()):
             self.bindings.follow(lease)
+
+
+def _query(lease: Lease, cores_millicores: int) -> WorkQuery:
+    """Units alone imply their share of the cores (LEASE-24)."""
+    charge, binding = lease.ask.charge, lease.binding
+    return WorkQuery(
+        lease.lease_id,
+        charge.cpu_millicores or min(cores_millicores, cores_millicores * charge.units // UNITS_QUIET),
+        charge.memory_bytes,
+        binding.work,
+        (binding.caller,) if binding.caller is not None else (),
+        binding.cgroup,
+    )

@@ -308,13 +308,14 @@ class Ledger:
             await self.store.commit(probe)
         except Fenced as error:
             self.lost, self.read_only = str(error), ""
-            return None
+            return
         except CommitFailed as error:
             self.read_only = str(error)
-            return None
-        except Exception as error:  # Unknown: the next load tells.
+            return
+        except Exception as error:  # noqa: BLE001 - the outcome is unknown: the next load tells
             log.warning("probe_unknown", why=str(error))
-            return await self._reload_when_possible()
+            await self._reload_when_possible()
+            return
         self._batch_seq = probe.seq
         self._writable_again()
 
@@ -343,7 +344,8 @@ class Ledger:
                 await self.clock.sleep(PROBE_MS)
                 continue
             self.ready = True
-            return self._writable_again()
+            self._writable_again()
+            return
 
     def _fail(self, error: LeaseholdError) -> None:
         """Take back everything that is not durable, newest first, and say so to everyone who waits."""

@@ -40,7 +40,8 @@ def sized(
             outcome.changes.append(Change(SEMAPHORES, key, record))
         elif known.size != slot.size:
             raise Conflict(
-                f"{slot.name} has {known.size} slots, not {slot.size}; leave the size out, or set it by `leasehold lock set`",
+                f"{slot.name} has {known.size} slots, not {slot.size}; leave the size out, or change it by "
+                "`leasehold lock set`",
                 name=slot.name,
                 size=known.size,
             )

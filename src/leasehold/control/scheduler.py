@@ -89,10 +89,10 @@ class SchedulerService:
             )
         if self._ledger.lost:
             notices.append(f"not the leader: {self._ledger.lost}")
-        for key in sorted(state.unsettled):
-            notices.append(
-                f"{key} can't be read; settle it with `leasehold revoke {key}` when its work has ended"
-            )
+        notices.extend(
+            f"{key} can't be read; settle it with `leasehold revoke {key}` when its work has ended"
+            for key in sorted(state.unsettled)
+        )
         unbound = [
             lease.lease_id
             for lease in state.leases.values()
@@ -100,8 +100,8 @@ class SchedulerService:
         ]
         if unbound:
             notices.append(
-                f"{len(unbound)} lease(s) are bound to no process, {min(unbound)} among them: at most their declared share of "
-                "cores counts as ours"
+                f"{len(unbound)} lease(s) are bound to no process, {min(unbound)} among them: at most their "
+                "declared share of cores counts as ours"
             )
         return notices
 
@@ -128,7 +128,7 @@ class SchedulerService:
         )
 
     async def decisions(self, principal: Principal, *, holder: str | None, range_sec: int) -> wire.Decisions:
-        """Counts by holder and code in the range, with the last reason and what is left of a wait (LEASE-17)."""
+        """Counts by holder and code in the range, the last reason, what is left of a wait (LEASE-17)."""
         clock = self._ledger.clock
         since_ms = clock.wall_ms() - range_sec * 1000
         folds = list(await self._leases.archive.folds(holder=holder, since_wall_ms=since_ms))

@@ -16,6 +16,7 @@ from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
 from leasehold.model.learned import Learned
+from leasehold.model.lease import Lease
 from leasehold.model.node import NodeView
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,13 @@ CARE_MS = 60_000
 """How often what is idle or old is tidied: flows, calls, empty places, the archive."""
 
 LEARNED_MAX = 10_000
+
+OBSERVED_MAX = 16
+"""Ends of one holder's job type that are learned from in one flush:
+
+thousands a second teach no more than these.
+"""
+
 EVENTS_BYTES_MAX = 2 << 30
 EVENTS_KEPT_MS = 90 * 86_400_000
 
@@ -42,7 +50,7 @@ class Supervisor:
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
         self._loops: list[asyncio.Task[None]] = []
-        self._finished: dict[str, Learned] = {}
+        self._finished: dict[str, list[Lease]] = {}
         self._ledger.on_stall = leases.stalled
         self._ledger.on_due = leases.timers.set
         self._ledger.on_reload = leases.reloaded
@@ -131,16 +139,22 @@ class Supervisor:
         if lease is None or not lease.ask.charge.is_work:
             return
         key = f"{lease.ask.holder}/{lease.ask.job_type}"
-        known = self._finished.get(key) or self._ledger.state.learned.get(key)
-        if known is None and len(self._ledger.state.learned) + len(self._finished) >= LEARNED_MAX:
-            return
-        before = known if known is not None else Learned(lease.ask.holder, lease.ask.job_type)
-        self._finished[key] = learn.observe(before, lease.usage, lease.ended_ms - lease.granted_ms)
+        ends = self._finished.setdefault(key, [])
+        if len(ends) < OBSERVED_MAX:
+            ends.append(lease)
 
     def _learn(self, state: State, stamp: Stamp) -> Outcome:
         outcome = Outcome()
         for key in list(self._finished)[:500]:
-            outcome.changes.append(Change(LEARNED, key, self._finished.pop(key)))
+            ends = self._finished.pop(key)
+            known = state.learned.get(key)
+            if known is None:
+                if len(state.learned) >= LEARNED_MAX:
+                    continue
+                known = Learned(ends[0].ask.holder, ends[0].ask.job_type)
+            for lease in ends:
+                known = learn.observe(known, lease.usage, lease.ended_ms - lease.granted_ms)
+            outcome.changes.append(Change(LEARNED, key, known))
         return outcome
 
 

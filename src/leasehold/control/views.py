@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from leasehold.core import capacity
@@ -31,9 +32,12 @@ HELD_BY_MAX = 8
 
 def rfc3339(wall_ms: int) -> str:
     """UTC with milliseconds, as on the wire."""
-    return (
-        datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall_ms % 1000:03d}Z"
-    )
+    return f"{_second(wall_ms // 1000)}.{wall_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(wall_s: int) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def reason(found: Reason) -> ReasonOut:

@@ -77,7 +77,8 @@ def _unknown(view: NodeView | None, now_ms: int) -> Reason:
         sentence = "Nothing is known of this machine yet; the first measurement takes about a second"
     else:
         why = f": {view.reasons[0]}" if view.reasons and view.state == "UNKNOWN" else ""
-        sentence = f"Measurements are missing or {max(0, now_ms - view.measured_ms) // 1000} s old; nothing new starts{why}"
+        age_s = max(0, now_ms - view.measured_ms) // 1000
+        sentence = f"Measurements are missing or {age_s} s old; nothing new starts{why}"
     return Reason(
         Code.STATS_UNKNOWN, sentence, "a fresh measurement; see `leasehold doctor`", {}, RETRY_DEFAULT_S
     )
@@ -87,7 +88,7 @@ def _unsettled(state: State) -> Reason:
     key = min(state.unsettled)
     return Reason(
         Code.MAINTENANCE,
-        f"{len(state.unsettled)} lease record(s) can't be read, {key} among them; nothing starts until they are settled",
+        f"{len(state.unsettled)} lease record(s) can't be read, {key} among them; nothing starts until then",
         f"`leasehold revoke {key}` when its work has ended",
         {"unreadable": len(state.unsettled)},
     )

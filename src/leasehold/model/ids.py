@@ -28,10 +28,8 @@ def from_number(noun: str, number: int) -> str:
     mixed = (number * 0x4F1BBCDCBFA53F) & _MASK
     mixed ^= mixed >> 28
     mixed = (mixed * 0x4F1BBCDCBFA53F) & _MASK
-    letters = []
-    for shift in range(50, -5, -5):
-        letters.append(ALPHABET[(mixed >> shift) & 31])
-    return f"{noun}-{''.join(letters)}"
+    letters = "".join(ALPHABET[(mixed >> shift) & 31] for shift in range(50, -5, -5))
+    return f"{noun}-{letters}"
 
 
 _MASK = (1 << 55) - 1
