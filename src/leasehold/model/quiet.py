@@ -57,7 +57,7 @@ INPUTS: dict[str, Endpoints] = {
     "temperature_c": Endpoints(Group.DESKTOP, 80, 95, " °C", "temperature", enabled=False),
     "foreign_gpu_pct": Endpoints(Group.DESKTOP, 20, 80, "%", "GPU used by others", enabled=False),
 }
-"""SENSE-9's inputs, by the name under which each is configured and shown; docs/adr/quiet-defaults.md tells why."""
+"""SENSE-9's inputs, by the name under which each is configured and shown. Why these: docs/adr/0010."""
 
 WEIGHTS_PCT: dict[Group, int] = {
     Group.CPU: 65,

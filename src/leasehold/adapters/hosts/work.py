@@ -124,11 +124,13 @@ class LinuxWork:
     def _use(self, query: WorkQuery, pids: list[int], budget: Budget) -> WorkUse:
         groups = self._groups if self._has_place(query) else None
         cpu_ms = groups.cpu_ms(query.cgroup) if groups else self._grown.of(query.lease_id)
-        memory = groups.memory_bytes(query.cgroup) if groups else None
+        memory = (groups.memory_bytes(query.cgroup) if groups else None) or 0
+        # What a process held before it was moved stays charged to where it came from.
+        named = [each.pid for each in query.processes] if memory else pids
         return WorkUse(
             lease_id=query.lease_id,
             cpu_ms=cpu_ms or 0,
-            memory_bytes=resident(pids) if memory is None else memory,
+            memory_bytes=max(memory, resident(named)),
             runnable=runnable(pids, budget),
             alive=len(pids),
         )
