@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import resource
 import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,29 +20,34 @@ from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.adapters.stores.data_folder import prepare
+from leasehold.adapters.stores.samples import SqliteSamples
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.api.app import App
 from leasehold.api.auth import Gate
 from leasehold.api.credentials import admin_hash
+from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
 from leasehold.api.server import Server, tcp_socket, unix_socket
 from leasehold.api.services import Services
 from leasehold.config import ConfigError, Loaded, load
+from leasehold.control import figures
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
+from leasehold.control.history import History
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import LockService
 from leasehold.control.scheduler import SchedulerService
+from leasehold.control.sense import SenseService
+from leasehold.control.stats import StatsService
 from leasehold.control.supervisor import Supervisor
 from leasehold.core.state import State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import LeaseholdError
-from leasehold.model.node import NodeView
 from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
-from leasehold.runtime.clock import RealClock
+from leasehold.runtime.clock import RealClock, elapsed_ns
 from leasehold.runtime.ids import RandomIds, RequestIds, new_token
 from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
@@ -82,8 +89,9 @@ class ServerFile(msgspec.Struct):
 class Program:
     """A server, from `start` to `stop`."""
 
-    def __init__(self, loaded: Loaded, env: Mapping[str, str]) -> None:
+    def __init__(self, loaded: Loaded, env: Mapping[str, str], flags: Mapping[str, Any]) -> None:
         self.loaded = loaded
+        self.flags = flags
         self.settings = loaded.settings
         self.env = env
         self.data = loaded.settings.data_path
@@ -116,7 +124,8 @@ class Program:
             files_kept=log_settings.files_kept,
         )
         self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor.body)
-        app = App(ENDPOINTS, self.pipeline, self.request_ids.new)
+        self.requests = RequestStats(elapsed_ns)
+        app = StatsMiddleware(App(ENDPOINTS, self.pipeline, self.request_ids.new), self.requests)
         self.server = Server(app, self.sockets, new_request_id=self.request_ids.new)
 
     def _listen(self) -> list[socket.socket]:
@@ -139,27 +148,39 @@ class Program:
         self.socket_files.append(path)
 
     def _assemble(self) -> None:
-        host = LinuxHost(str(self.data))
+        host, work = LinuxHost(str(self.data)), LinuxWork()
         self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
         self.archive = SqliteArchive(self.store)
         node_id = socket.gethostname() or "node"
         ended_shown = self.settings.lease.ended_shown
         self.ledger = Ledger(self.store, self.clock, self.ids, lambda: State(node_id, ended_shown))
-        lane = ThreadLane("bind")
-        bindings = Bindings(
-            LinuxProcesses(), LinuxWork(), lane.run, lambda lease_id: self.leases.process_ended(lease_id)
-        )
-        self.totals = _totals(host, self.clock.now_ms())
         self.leases = LeaseService(
             self.ledger,
             lambda: self.settings.policy,
-            bindings,
+            Bindings(LinuxProcesses(), work, ThreadLane("bind").run, self._process_ended),
             self.archive,
             Counters(),
-            totals=self.totals,
+            totals=_totals(host, self.clock.now_ms(), self.data),
             disk_of=host.disk_of,
         )
         self.supervisor = Supervisor(self.leases)
+        self.sense = SenseService(
+            node_id,
+            host,
+            work,
+            self.clock,
+            self.settings.quiet,
+            leases=self.leases.to_measure,
+            publish=self.supervisor.observed,
+            jitter=random.Random(self.ids.seed()).random,  # noqa: S311 - spreads collectors in time
+            lane=ThreadLane,
+            publish_use=self.leases.take_use,
+            api=self.requests.stats,
+            history=History(SqliteSamples(str(self.data)), self.clock),
+        )
+
+    def _process_ended(self, lease_id: str) -> None:
+        self.leases.process_ended(lease_id)
 
     def services(self) -> Services:
         """What handlers call."""
@@ -170,6 +191,21 @@ class Program:
             logs=self.logs,
             ready=lambda: self.supervisor.ready,
             metrics=self.telemetry.render,
+            stats=StatsService(self.sense, self.clock),
+        )
+
+    def _publish_figures(self) -> None:
+        started_s, telemetry = self.clock.wall_ms() / 1_000, self.telemetry
+        figures.publish(telemetry, self.leases, self.supervisor, self.sense)
+        telemetry.source("leasehold_info", lambda: [((__version__, self.settings.quiet.preset), 1)])
+        telemetry.figure("leasehold_start_time_seconds", lambda: started_s)
+        telemetry.figure("leasehold_loop_lag_seconds", lambda: self.server.loop_lag_s)
+        telemetry.figure("leasehold_log_lines_dropped_total", lambda: self.logs.dropped)
+        telemetry.figure("leasehold_http_in_flight", lambda: self.requests.in_flight)
+        telemetry.source("leasehold_http_requests_total", self.requests.totals)
+        telemetry.source(
+            "leasehold_http_connections",
+            lambda: [((kind,), count) for kind, count in self.server.connections().items()],
         )
 
     # -- life
@@ -205,26 +241,19 @@ class Program:
                 await asyncio.sleep(RETRY_START_S)
             except (StoreError, LeaseholdError) as error:
                 raise StartError(str(error)) from error
+        self._publish_figures()
         gc.collect()
         gc.freeze()
         self.pipeline.services = self.services()
+        await self.sense.start()
         log.info("ready", version=__version__, preset=self.settings.quiet.preset, data=str(self.data))
-        if self.settings.quiet.always:
-            self._observe_always()
-
-    def _observe_always(self) -> None:
-        now_ms = self.clock.now_ms()
-        self.supervisor.observed(
-            NodeView(
-                self.ledger.state.node_id, now_ms + 86_400_000, "QUIET", 100, now_ms, self.totals, always=True
-            )
-        )
 
     async def _stop(self) -> None:
         """Stop accepting, answer held calls, commit what is open, end every loop (OPS-28)."""
         log.info("stopping")
         self.pipeline.stopping = True
         await self.server.stop_accepting()
+        await self.sense.stop()
         try:
             async with asyncio.timeout(COMMIT_S):
                 await self.supervisor.stop()
@@ -255,24 +284,29 @@ class Program:
     def reload(self) -> None:
         """Take up what can be changed while running (SIGHUP); one with an error changes nothing."""
         try:
-            self.loaded = load({}, self.env)
+            self.loaded = load(self.flags, self.env, detect)
         except ConfigError as error:
             log.error("config_refused", why=str(error))
             return
         self.settings = self.loaded.settings
+        self.sense.settings = self.settings.quiet
         for name, level in {"leasehold": self.settings.log.level, **self.settings.log.levels}.items():
             self.logs.set_level(name, level)
         log.info("config_taken_up", file=str(self.loaded.file))
 
 
-def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
-    """Run the server in this process until it is stopped. Raises StartError."""
+def serve(flags: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """Run the server in this process until it is stopped. Raises ConfigError, StartError.
+
+    `flags` are settings by dotted key, as the command line gives them.
+    """
     import uvloop
 
+    loaded = load(flags, env, detect)
     _raise_file_limit()
 
     async def main() -> None:
-        await Program(loaded, env).run()
+        await Program(loaded, env, flags).run()
 
     uvloop.run(main())
 
@@ -287,9 +321,15 @@ def write_server_file(data: Path, tcp: socket.socket, wall_ms: int) -> None:
     draft.rename(data / SERVER_FILE)
 
 
-def _totals(host: LinuxHost, now_ms: int) -> Totals:
+def detect() -> tuple[str, str]:
+    """The preset that suits this machine, and why."""
+    return LinuxHost("/").preset()
+
+
+def _totals(host: LinuxHost, now_ms: int, data: Path) -> Totals:
+    """What the node has, until the first measurement says it."""
     counters = host.counters(now_ms)
-    free = os.statvfs("/")
+    free = os.statvfs(data)
     return Totals(
         cpu_millicores=1_000 * len(counters.cores),
         memory_bytes=counters.memory_total_bytes,

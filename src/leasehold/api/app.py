@@ -16,12 +16,10 @@ from leasehold.api.body import ClientGone
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import MethodNotAllowed, Misdirected
 from leasehold.api.hosts import check_host
+from leasehold.api.middleware_stats import ROUTE
 from leasehold.api.pipeline import Answer, Pipeline, Prepared, Scope, internal, refusal
 from leasehold.model.errors import NotFound
 from leasehold.runtime import context
-
-ROUTE = "leasehold.route"
-"""Where the template of the route is left in the ASGI scope, for whoever measures."""
 
 REQUEST_ID = re.compile(rb"^[0-9a-f]{16}$")
 

@@ -13,7 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from leasehold.api.auth import PEER, Peer
-from leasehold.api.errors import HeadersTooLarge
+from leasehold.api.errors import TITLES, HeadersTooLarge
 from leasehold.api.pipeline import Answer, refusal
 from leasehold.model.errors import LeaseholdError, Malformed, Overloaded
 
@@ -32,8 +32,6 @@ UNREAD_BYTES_MAX = 16 << 20
 UNREAD_S_MAX = 10.0
 
 _CREDENTIALS = struct.Struct("3i")
-
-_PHRASES = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
 
 
 def peer_of(transport: Any) -> Peer | None:
@@ -131,7 +129,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _raw(answer: Answer) -> bytes:
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, _PHRASES[answer.status])]
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, TITLES[answer.status].encode())]
     lines += [name + b": " + value for name, value in answer.headers]
     lines += [b"content-length: %d" % len(answer.body), b"connection: close", b"", b""]
     return b"\r\n".join(lines) + answer.body

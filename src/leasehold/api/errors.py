@@ -7,7 +7,6 @@ be answered as its nearest base.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -87,6 +86,26 @@ TABLE: Mapping[type[LeaseholdError], Row] = {
     domain.NotReady: Row(503, "UNAVAILABLE", 1013, 69),
 }
 
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+"""Phrases of RFC 9110; those of the standard library change from version to version."""
+
 RETRY_AFTER_S = {429: 2, 503: 1}
 """What is told when an error that may be tried again names no time of its own."""
 
@@ -111,7 +130,7 @@ def problem(error: LeaseholdError, request_id: str) -> Problem:
     reasons = [_reason(reason) for reason in details.pop("reasons", ())]
     denied = isinstance(error, domain.RateLimited)
     return Problem(
-        title=HTTPStatus(status).phrase,
+        title=TITLES[status],
         status=status,
         detail=error.message,
         code=error.code,

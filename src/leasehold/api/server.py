@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from pathlib import Path
@@ -29,6 +30,8 @@ CONNECTIONS_MAX = 4_096
 """Per kind of socket, so that a flood on TCP does not lock out the users of the machine."""
 
 SWEEP_S = 1.0
+
+LAG_WINDOW_S = 60.0
 
 
 class Listener:
@@ -59,6 +62,21 @@ class Server:
         self._new_request_id = new_request_id
         self._connections_max = connections_max
         self._sweeper: asyncio.Task[None] | None = None
+        self._late_s: deque[float] = deque(maxlen=round(LAG_WINDOW_S / SWEEP_S))
+
+    @property
+    def loop_lag_s(self) -> float:
+        """By how much the event loop was late at worst, over the last minute."""
+        return max(self._late_s, default=0.0)
+
+    def connections(self) -> dict[str, int]:
+        """Open connections by kind of socket."""
+        counts = {"tcp": 0, "unix": 0}
+        for listener in self._listeners:
+            counts["unix" if listener.sock.family == socket.AF_UNIX else "tcp"] += len(
+                listener.state.connections
+            )
+        return counts
 
     async def start(self) -> None:
         """Accept connections from now on."""
@@ -116,8 +134,11 @@ class Server:
         return make
 
     async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + SWEEP_S
             await asyncio.sleep(SWEEP_S)
+            self._late_s.append(max(0.0, loop.time() - due))
             self._tick()
 
     def _tick(self) -> None:

@@ -24,6 +24,7 @@ class Counters:
     def __init__(self) -> None:
         self._folds: dict[tuple[str, str], Fold] = {}
         self._last: dict[str, Last] = {}
+        self.totals: dict[str, int] = {}
 
     def count(self, holder: str, code: str, wall_ms: int, sentence: str = "") -> None:
         key = (holder, code)
@@ -35,6 +36,7 @@ class Counters:
 
     def denied(self, holder: str, code: str, sentence: str, wall_ms: int, retry_until_ms: int) -> None:
         self.count(holder, code, wall_ms, sentence)
+        self.totals[code] = self.totals.get(code, 0) + 1
         if holder in self._last or len(self._last) < KEYS_MAX:
             self._last[holder] = Last(sentence, wall_ms, retry_until_ms)
 

@@ -1,0 +1,106 @@
+"""Where `/metrics` reads the figures of the control plane: from the state itself, when asked (OPS-12)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from leasehold.control import views
+from leasehold.control.lease import LeaseService
+from leasehold.control.sense import SenseService
+from leasehold.control.supervisor import Supervisor
+from leasehold.model.lease import LIVE
+from leasehold.model.node import State as QuietState
+from leasehold.runtime.telemetry import Labels, Telemetry
+
+Rows = Iterator[tuple[Labels, float]]
+
+QUIET_STATES: tuple[QuietState, ...] = ("QUIET", "NORMAL", "BUSY", "PANIC", "UNKNOWN")
+
+
+def publish(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor, sense: SenseService) -> None:
+    """Name the source of each metric of leases, the line, the ledger and the node."""
+    _of_ledger(telemetry, leases, supervisor)
+    _of_leases(telemetry, leases)
+    _of_node(telemetry, leases, sense)
+
+
+def _of_ledger(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor) -> None:
+    ledger = leases.ledger
+    telemetry.figure("leasehold_ready", lambda: float(supervisor.ready[0]))
+    telemetry.figure("leasehold_read_only", lambda: float(bool(ledger.read_only)))
+    telemetry.figure("leasehold_commits_total", lambda: ledger.commits)
+    telemetry.figure("leasehold_calls_waiting", lambda: leases.backpressure.calls)
+    telemetry.figure("leasehold_bytes_waiting", lambda: leases.backpressure.bytes)
+    telemetry.source("leasehold_events_total", lambda: _by_one(supervisor.counts))
+
+
+def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:
+    ledger, line = leases.ledger, leases.line
+
+    def by_state() -> Rows:
+        counts = Counter(lease.state for lease in ledger.state.leases.values())
+        for state in sorted(LIVE):
+            yield (state.value,), counts[state]
+
+    def waiters() -> Rows:
+        held = sum(presence.held for presence in ledger.state.presence.values())
+        yield ("held",), held
+        yield ("polling",), len(ledger.state.waiters) - held
+
+    def attempts() -> Rows:
+        yield ("somebody_waited",), line.attempts - line.attempts_idle
+        yield ("nobody_waited",), line.attempts_idle
+
+    telemetry.source("leasehold_leases", by_state)
+    telemetry.source("leasehold_waiters", waiters)
+    telemetry.source("leasehold_dispatch_attempts_total", attempts)
+    telemetry.source("leasehold_denials_total", lambda: _by_one(leases.counters.totals))
+
+
+def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) -> None:
+    ledger = leases.ledger
+
+    def capacity() -> Rows:
+        for name, dimension in views.dimensions(ledger.state, leases.settings()).items():
+            yield (name, "total"), dimension.total
+            yield (name, "usable"), dimension.usable
+            yield (name, "used"), dimension.used
+
+    def score() -> float | None:
+        return ledger.state.view.score if ledger.state.view is not None else None
+
+    def state() -> Rows:
+        now = ledger.state.view.state if ledger.state.view is not None else "UNKNOWN"
+        for each in QUIET_STATES:
+            yield (each,), float(each == now)
+
+    def failures() -> Rows:
+        for collector in sense.collectors():
+            yield (collector.name,), collector.consecutive_failures
+
+    telemetry.source("leasehold_capacity", capacity)
+    telemetry.figure("leasehold_quiet_score", score)
+    telemetry.source("leasehold_quiet_state", state)
+    telemetry.source("leasehold_collector_failures", failures)
+    telemetry.figure("process_resident_memory_bytes", _of(sense, "rss_bytes"))
+    telemetry.figure("process_open_fds", _of(sense, "open_files"))
+    telemetry.figure("process_cpu_seconds_total", _seconds(_of(sense, "cpu_ms")))
+
+
+def _by_one(counts: dict[str, int]) -> Rows:
+    for name, count in sorted(counts.items()):
+        yield (name,), count
+
+
+def _of(sense: SenseService, field: str) -> Callable[[], float | None]:
+    """A figure of the server's own process as last sampled."""
+    return lambda: getattr(sense.process, field, None)
+
+
+def _seconds(read_ms: Callable[[], float | None]) -> Callable[[], float | None]:
+    def read() -> float | None:
+        value = read_ms()
+        return None if value is None else value / 1_000
+
+    return read
