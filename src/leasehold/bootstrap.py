@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import os
 import random
 import resource
@@ -11,7 +12,6 @@ import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -46,6 +46,7 @@ from leasehold.control.supervisor import Supervisor
 from leasehold.core.state import State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import LeaseholdError
+from leasehold.model.work import Containment
 from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
 from leasehold.runtime.clock import RealClock, elapsed_ns
 from leasehold.runtime.ids import RandomIds, RequestIds, new_token
@@ -89,9 +90,8 @@ class ServerFile(msgspec.Struct):
 class Program:
     """A server, from `start` to `stop`."""
 
-    def __init__(self, loaded: Loaded, env: Mapping[str, str], flags: Mapping[str, Any]) -> None:
+    def __init__(self, loaded: Loaded, env: Mapping[str, str]) -> None:
         self.loaded = loaded
-        self.flags = flags
         self.settings = loaded.settings
         self.env = env
         self.data = loaded.settings.data_path
@@ -148,7 +148,7 @@ class Program:
         self.socket_files.append(path)
 
     def _assemble(self) -> None:
-        host, work = LinuxHost(str(self.data)), LinuxWork()
+        host, work = LinuxHost(str(self.data)), LinuxWork(_cgroup_home(self.data))
         self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
         self.archive = SqliteArchive(self.store)
         node_id = socket.gethostname() or "node"
@@ -246,7 +246,13 @@ class Program:
         gc.freeze()
         self.pipeline.services = self.services()
         await self.sense.start()
-        log.info("ready", version=__version__, preset=self.settings.quiet.preset, data=str(self.data))
+        log.info(
+            "ready",
+            version=__version__,
+            preset=self.settings.quiet.preset,
+            preset_reason=self.loaded.preset_reason,
+            data=str(self.data),
+        )
 
     async def _stop(self) -> None:
         """Stop accepting, answer held calls, commit what is open, end every loop (OPS-28)."""
@@ -284,7 +290,7 @@ class Program:
     def reload(self) -> None:
         """Take up what can be changed while running (SIGHUP); one with an error changes nothing."""
         try:
-            self.loaded = load(self.flags, self.env, detect)
+            self.loaded = load(self.loaded.flags, self.env, detect)
         except ConfigError as error:
             log.error("config_refused", why=str(error))
             return
@@ -295,18 +301,16 @@ class Program:
         log.info("config_taken_up", file=str(self.loaded.file))
 
 
-def serve(flags: Mapping[str, Any], env: Mapping[str, str]) -> None:
-    """Run the server in this process until it is stopped. Raises ConfigError, StartError.
-
-    `flags` are settings by dotted key, as the command line gives them.
-    """
+def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
+    """Run the server in this process until it is stopped. Raises ConfigError, StartError."""
     import uvloop
 
-    loaded = load(flags, env, detect)
+    if loaded.settings.preset == "auto":
+        loaded = load(loaded.flags, env, detect)
     _raise_file_limit()
 
     async def main() -> None:
-        await Program(loaded, env, flags).run()
+        await Program(loaded, env).run()
 
     uvloop.run(main())
 
@@ -321,9 +325,22 @@ def write_server_file(data: Path, tcp: socket.socket, wall_ms: int) -> None:
     draft.rename(data / SERVER_FILE)
 
 
+def containment() -> Containment:
+    """How leased work is held on this machine by a server of this user."""
+    return LinuxWork().containment()
+
+
 def detect() -> tuple[str, str]:
     """The preset that suits this machine, and why."""
     return LinuxHost("/").preset()
+
+
+def _cgroup_home(data: Path) -> str:
+    """The cgroup under which this server's leases stand:
+
+    its own, so that two servers never tidy up each other's.
+    """
+    return f"leasehold-{hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()}"
 
 
 def _totals(host: LinuxHost, now_ms: int, data: Path) -> Totals:
