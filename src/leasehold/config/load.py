@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -46,6 +47,7 @@ class Loaded(msgspec.Struct, frozen=True):
     origins: Mapping[str, str]
     file: Path | None
     preset_reason: str = ""
+    flags: Mapping[str, Any] = MappingProxyType({})
 
     def origin(self, key: str) -> str:
         """Where the value of a dotted key comes from: `default`, a file, a variable, or `flag`."""
@@ -87,7 +89,7 @@ def load(
         check(settings)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return Loaded(settings, origins, path, reason)
+    return Loaded(settings, origins, path, reason, dict(flags))
 
 
 def config_file(env: Mapping[str, str]) -> Path | None:
