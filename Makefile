@@ -33,7 +33,6 @@ requirements:    ## rewrite docs/reference/requirements.md from the last full `m
 	@.venv/bin/python -m leasehold.testing.requirements_table write reports/requirements/*.json
 
 reference: setup-dev ## rewrite the generated pages of docs/reference
-	@.venv/bin/python tools/policy_page.py write
 	@.venv/bin/python tools/reference.py write
 
 lock: setup-dev  ## compile the lock files again from pyproject.toml; ARGS=--upgrade takes newer versions

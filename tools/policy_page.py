@@ -1,23 +1,13 @@
-"""Writes docs/reference/policy.md: every default that a decision reads, taken from the records themselves.
-
-python tools/policy_page.py write | check
-"""
+"""The page of codes and inputs (docs/reference/policy.md), taken from the records that decisions read."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-import msgspec
 
 from leasehold.model.quiet import INPUTS, PRESETS, QuietSettings
 from leasehold.model.refusal import Code
-from leasehold.model.settings import PolicySettings
 
 SHOWN = {name: PRESETS[name] for name in ("server", "desktop")}
-
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "policy.md"
 
 MEANING = {
     Code.RATE_LIMITED: "this holder asks too often; people on the machine itself are exempt",
@@ -36,17 +26,16 @@ MEANING = {
     Code.QUOTA: "the tenant has used its share",
     Code.IN_LINE: "there is room, but others are before it",
 }
-UNITS = {"_ms": "ms", "_pct": "%", "_bytes": "bytes", "_units": "units", "_bp": "basis points"}
 
 
 def page() -> str:
     """The whole page."""
     return "\n".join(
         [
-            "# Policy: codes, inputs, limits",
+            "# Why work waits: codes and inputs",
             "",
-            "Written by `make reference` from the program's own records;",
-            "[how it decides](../how-it-decides.md) explains them.",
+            "Written by `make reference` from the program itself;",
+            "[how it decides](../how-it-decides.md) explains it, and [the settings](config.md) change it.",
             "Preset `always` is `server` without the quiet gate and without the curve.",
             "",
             "## Why a request waits",
@@ -63,15 +52,6 @@ def page() -> str:
             "| input | what | group (weight) | " + " | ".join(map(preset_head, SHOWN)) + " |",
             "|---|---|---|" + "---|" * len(SHOWN),
             *inputs(),
-            "",
-            "| setting | " + " | ".join(map(preset_head, SHOWN)) + " |",
-            "|---|" + "---|" * len(SHOWN),
-            *quiet_settings(),
-            "",
-            "## Limits and times",
-            "| setting | default |",
-            "|---|---|",
-            *(f"| `{name}` | {value} |" for name, value in flat(PolicySettings())),
             "",
         ]
     )
@@ -91,49 +71,3 @@ def inputs() -> Iterator[str]:
             each = preset.inputs[name]
             ends.append(f"{each.zero:g} → {each.one:g}{each.unit}" if each.enabled else "off")
         yield f"| `{name}` | {default.label} | {default.group} ({weight} %) | {' | '.join(ends)} |"
-
-
-def quiet_settings() -> Iterator[str]:
-    """One row per plain figure of the assessment."""
-    for field in msgspec.structs.fields(QuietSettings):
-        values = [getattr(preset, field.name) for preset in SHOWN.values()]
-        if all(isinstance(value, int) for value in values):
-            yield f"| `{field.name}` | {' | '.join(shown(field.name, value) for value in values)} |"
-
-
-def flat(settings: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting by its dotted name, with its default."""
-    for field in msgspec.structs.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, msgspec.Struct):
-            yield from flat(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", shown(field.name, value)
-
-
-def shown(name: str, value: object) -> str:
-    """A default for people: with its unit, and long lists in one line."""
-    unit = next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "")
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
-    if isinstance(value, tuple):
-        pairs = (" → ".join(map(str, each)) if isinstance(each, tuple) else f"{each:,}" for each in value)
-        return "; ".join(pairs) or "none"
-    if isinstance(value, int):
-        return f"{value:,} {unit}".strip()
-    return str(value)
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page, or say whether it would change."""
-    if arguments == ["write"]:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if arguments == ["check"]:
-        return int(PAGE.read_text(encoding="utf-8") != page())
-    print(__doc__, file=sys.stderr)
-    return 64
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

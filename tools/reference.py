@@ -1,4 +1,4 @@
-"""Writes what docs/reference takes from the program: the API, errors, settings, metrics.
+"""Writes what docs/reference takes from the program: the API, errors, settings, metrics, policy.
 
 python tools/reference.py write | check
 """
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import starmap
 from pathlib import Path
+
+import policy_page
 
 from leasehold.api.errors import TABLE, TITLES, Row
 from leasehold.api.openapi import document
@@ -134,6 +136,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "config.md": config,
     "metrics.md": metrics,
+    "policy.md": policy_page.page,
 }
 
 
