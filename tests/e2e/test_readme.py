@@ -67,7 +67,8 @@ class Reader:
             for name, value in os.environ.items()
             if not name.startswith(("LEASEHOLD", "VIRTUAL_ENV", "XDG_"))
         }
-        self.env = kept | {"HOME": str(home), "LEASEHOLD_PORT": str(self.port)}
+        # What else the machine does must not change what the README shows, so its load is not judged here.
+        self.env = kept | {"HOME": str(home), "LEASEHOLD_PORT": str(self.port), "LEASEHOLD_PRESET": "always"}
         self._exported: list[str] = []
 
     def type(self, block: Block) -> str:
