@@ -93,6 +93,7 @@ class Program:
     def __init__(self, loaded: Loaded, env: Mapping[str, str]) -> None:
         self.loaded = loaded
         self.settings = loaded.settings
+        self.policy = loaded.settings.policy
         self.env = env
         self.data = loaded.settings.data_path
         self.clock = RealClock()
@@ -156,7 +157,7 @@ class Program:
         self.ledger = Ledger(self.store, self.clock, self.ids, lambda: State(node_id, ended_shown))
         self.leases = LeaseService(
             self.ledger,
-            lambda: self.settings.policy,
+            lambda: self.policy,
             Bindings(LinuxProcesses(), work, ThreadLane("bind").run, self._process_ended),
             self.archive,
             Counters(),
@@ -187,7 +188,7 @@ class Program:
         return Services(
             leases=self.leases,
             scheduler=SchedulerService(self.leases, lambda: self.settings.quiet.preset),
-            locks=LockService(self.ledger, lambda: self.settings.policy, self.leases.line.dispatch),
+            locks=LockService(self.ledger, lambda: self.policy, self.leases.line.dispatch),
             logs=self.logs,
             ready=lambda: self.supervisor.ready,
             metrics=self.telemetry.render,
@@ -295,6 +296,7 @@ class Program:
             log.error("config_refused", why=str(error))
             return
         self.settings = self.loaded.settings
+        self.policy = self.settings.policy
         self.sense.settings = self.settings.quiet
         for name, level in {"leasehold": self.settings.log.level, **self.settings.log.levels}.items():
             self.logs.set_level(name, level)

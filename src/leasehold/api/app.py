@@ -16,8 +16,8 @@ from leasehold.api.body import ClientGone
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import MethodNotAllowed, Misdirected
 from leasehold.api.hosts import check_host
-from leasehold.api.middleware_stats import ROUTE
-from leasehold.api.pipeline import Answer, Pipeline, Prepared, Scope, internal, refusal
+from leasehold.api.middleware_stats import ROUTE, STATUS
+from leasehold.api.pipeline import EXCHANGE, Answer, Pipeline, Prepared, Scope, internal, refusal
 from leasehold.model.errors import NotFound
 from leasehold.runtime import context
 
@@ -82,7 +82,7 @@ class App:
         try:
             check_host(scope.get("extensions"), headers)
         except Misdirected as error:
-            await _send(send, refusal(error, request_id))
+            await _send(scope, send, refusal(error, request_id))
             return
         prepared, path = self._hot.find(scope["method"], scope["path"])
         if prepared is None:
@@ -94,13 +94,17 @@ class App:
             answer = await self.pipeline.answer(prepared, scope, headers, receive, path, request_id)
         except ClientGone:
             return
-        await _send(send, answer)
+        await _send(scope, send, answer)
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(scope: Scope, send: Send, answer: Answer) -> None:
     headers = answer.headers
     if answer.status != 204:
         headers.append((b"content-length", b"%d" % len(answer.body)))
+    exchange = scope.get(EXCHANGE)
+    if exchange is not None and exchange.answer(answer):
+        scope[STATUS] = answer.status
+        return
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -36,10 +36,15 @@ class BodyReader:
     def __init__(self) -> None:
         self.arriving_bytes = 0
 
-    async def read(self, receive: Receive, declared: int | None) -> bytes:
-        """The body; `declared` is its Content-Length. Raises TooLarge, TooSlow, Overloaded, ClientGone."""
-        if declared is not None and declared > BODY_BYTES_MAX:
+    async def read(self, receive: Receive, declared: int | None, whole: bytes | None) -> bytes:
+        """The body. `declared` is its Content-Length, `whole` what has arrived where that is all.
+
+        Raises TooLarge, TooSlow, Overloaded, ClientGone.
+        """
+        if (declared is not None and declared > BODY_BYTES_MAX) or (whole and len(whole) > BODY_BYTES_MAX):
             raise too_large()
+        if whole is not None:
+            return whole
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 message = await receive()

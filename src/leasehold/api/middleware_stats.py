@@ -23,6 +23,9 @@ HOLD = "leasehold.hold"
 Such a one stands in no percentile.
 """
 
+STATUS = "leasehold.status"
+"""Where the application leaves the status of an answer that it did not send through `send`."""
+
 WINDOW_S = 60
 SLOT_S = 10
 SLOTS = WINDOW_S // SLOT_S + 1
@@ -214,7 +217,9 @@ class StatsMiddleware:
             else:
                 stats.in_flight -= 1
             # Nothing was sent where the client went away first.
-            stats.ended(_route(scope), status or 499, stats.elapsed_ns() - started_ns, held=held)
+            stats.ended(
+                _route(scope), status or scope.get(STATUS, 499), stats.elapsed_ns() - started_ns, held=held
+            )
 
 
 def _route(scope: Scope) -> str:

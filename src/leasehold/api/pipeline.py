@@ -38,6 +38,9 @@ Scope = MutableMapping[str, Any]
 NOBODY = Principal(name="anonymous", role="none", verbs=frozenset())
 NOTHING = Nothing()
 
+EXCHANGE = "leasehold.exchange"
+"""Where the server leaves its shorter way of reading and answering; see `connection.Exchange`."""
+
 IDEMPOTENCY_KEY = re.compile(rb"^[\x21-\x7e]{1,255}$")
 
 _encode = msgspec.json.Encoder().encode
@@ -144,7 +147,9 @@ class Pipeline:
         question = _query(endpoint, scope["query_string"])
         call: Call[Any, Any, Any] = Call(services, principal, None, question, params)
         if prepared.decode is not None:
-            raw = await self._bodies.read(receive, declared_length(headers))
+            exchange = scope.get(EXCHANGE)
+            whole = exchange.body() if exchange is not None else None
+            raw = await self._bodies.read(receive, declared_length(headers), whole)
             _take_idempotency_key(endpoint, headers, raw, call)
             call.body = self._decoded(prepared, headers, raw)
             if endpoint.holds is not None and endpoint.holds(call.body):

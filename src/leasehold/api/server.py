@@ -55,7 +55,15 @@ class Server:
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._config = uvicorn.Config(
-            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, loop="none"
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # No proxy stands before loopback: such headers would be made up.
+            server_header=False,
         )
         self._config.load()
         self._listeners = [Listener(sock) for sock in sockets]
