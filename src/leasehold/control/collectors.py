@@ -124,10 +124,10 @@ class Collectors:
         due_ms = self._clock.now_ms()
         while True:
             await self._attempt(collector, due_ms)
-            done_ms = self._clock.now_ms()
-            due_ms = max(done_ms, due_ms + self._pause_ms(collector, state.runs))
+            # From its real start: one that was late does not run twice to make up for it.
+            due_ms = (state.last_start_ms or due_ms) + self._pause_ms(collector, state.runs)
             state.next_run_ms = due_ms
-            await self._clock.sleep(due_ms - done_ms)
+            await self._clock.sleep(max(0, due_ms - self._clock.now_ms()))
 
     def _pause_ms(self, collector: Collector, runs: int) -> int:
         if runs <= len(collector.warm_up_ms):

@@ -14,12 +14,14 @@ CORES_KEPT = 64
 
 
 def _known(fields: dict[str, float | None]) -> dict[str, float]:
-    """Without what is not known, and no finer than a thousandth."""
-    return {
-        name: value if isinstance(value, int) else round(value, 3)
-        for name, value in fields.items()
-        if value is not None
-    }
+    """Without what is not known; large figures whole, small ones to a hundredth."""
+    return {name: _short(value) for name, value in fields.items() if value is not None}
+
+
+def _short(value: float) -> float:
+    if isinstance(value, int) or abs(value) >= 1000:
+        return int(value)
+    return round(value, 1 if abs(value) >= 10 else 2)
 
 
 def host(stats: HostStats) -> dict[str, float]:
@@ -27,7 +29,6 @@ def host(stats: HostStats) -> dict[str, float]:
     fields: dict[str, float | None] = {
         "cpu_pct": stats.cpu_pct,
         "load_1m": stats.load_1m,
-        "load_5m": stats.load_5m,
         "memory_pct": stats.memory_pct,
         "memory_used_bytes": stats.memory_used_bytes,
         "swap_used_bytes": stats.swap_used_bytes if stats.swap_total_bytes else None,
@@ -41,13 +42,12 @@ def host(stats: HostStats) -> dict[str, float]:
         fields[f"psi_{resource}_some_10s"] = stall.some_10s if stall else None
         fields[f"psi_{resource}_full_10s"] = stall.full_10s if stall and resource != "cpu" else None
     for number, share in enumerate((stats.cpu_per_core_pct or ())[:CORES_KEPT]):
-        fields[f"core_pct:{number}"] = round(share, 1)
+        fields[f"core_pct:{number}"] = round(share)
     for mount in stats.disks[:MOUNTS_KEPT]:
         fields[f"disk_free_pct:{mount.path}"] = mount.free_pct
-        fields[f"disk_used_bytes:{mount.path}"] = mount.used_bytes
     for link in stats.network[:LINKS_KEPT]:
-        fields[f"rx_bytes_per_sec:{link.name}"] = link.rx_bytes_per_sec
-        fields[f"tx_bytes_per_sec:{link.name}"] = link.tx_bytes_per_sec
+        fields[f"rx_bytes_s:{link.name}"] = link.rx_bytes_per_sec
+        fields[f"tx_bytes_s:{link.name}"] = link.tx_bytes_per_sec
     for name, degrees in sorted((stats.temperatures_c or {}).items())[:LINKS_KEPT]:
         fields[f"temperature_c:{name}"] = degrees
     for gpu in (stats.gpus or ())[:MOUNTS_KEPT]:
@@ -95,10 +95,23 @@ def quiet(assessment: QuietAssessment) -> dict[str, float]:
             "quiet_score": assessment.quiet_score,
             "score_raw": assessment.score_raw,
             "state": STATES[assessment.state.value],
-            **{name: value for name, value in assessment.inputs.items() if name not in API_INPUTS},
+            **{name: value for name, value in assessment.inputs.items() if name not in ELSEWHERE},
         }
     )
 
 
-API_INPUTS = frozenset({"p95_ms", "in_flight", "rps", "error_pct"})
-"""Inputs that the group of their application has already."""
+ELSEWHERE = frozenset(
+    [
+        "p95_ms",
+        "in_flight",
+        "rps",
+        "error_pct",
+        "mem_pct",
+        "psi_memory",
+        "disk_free_pct",
+        "owner_present",
+        "on_battery",
+        "temperature_c",
+    ]
+)
+"""Inputs that stand among the fields of their own group already, or are no measurement."""

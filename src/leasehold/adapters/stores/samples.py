@@ -27,20 +27,23 @@ DAY_MS = 86_400_000
 PRUNED_PER_WRITE = 64  # rows; sixteen times what a write adds, so pruning catches up and no write is long
 FREED_PAGES_PER_WRITE = 32
 BUCKETS_MAX = 10_000
+WAL_PAGES = 64  # half a megabyte beside the file; a checkpoint every two minutes
 SCHEMA_VERSION = 1
+# Rows lie in the order of time, so that pages fill up; kept by key, each payload would spill over a page.
 SCHEMA = """
+PRAGMA page_size = 8192;
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 BEGIN;
 CREATE TABLE stats_samples (
-    timestamp INTEGER NOT NULL, metric_group TEXT NOT NULL, payload_json TEXT NOT NULL,
-    PRIMARY KEY (metric_group, timestamp)
-) WITHOUT ROWID;
+    timestamp INTEGER NOT NULL, metric_group TEXT NOT NULL, payload_json TEXT NOT NULL
+);
+CREATE UNIQUE INDEX stats_samples_by_group ON stats_samples (metric_group, timestamp);
 CREATE TABLE stats_rollups (
     step_sec INTEGER NOT NULL, metric_group TEXT NOT NULL, timestamp INTEGER NOT NULL,
-    payload_json TEXT NOT NULL,
-    PRIMARY KEY (step_sec, metric_group, timestamp)
-) WITHOUT ROWID;
+    payload_json TEXT NOT NULL
+);
+CREATE UNIQUE INDEX stats_rollups_by_group ON stats_rollups (step_sec, metric_group, timestamp);
 CREATE TABLE quiet_streaks (
     start_time INTEGER PRIMARY KEY, end_time INTEGER NOT NULL, avg_score REAL NOT NULL,
     min_score INTEGER NOT NULL, score_sum INTEGER NOT NULL, seen INTEGER NOT NULL
@@ -132,6 +135,7 @@ class SqliteSamples:
                     "start the newer program, or move the file away"
                 )
             database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             database.execute("PRAGMA cache_size = -512")  # KiB; a write touches four leaves
             database.execute("SELECT count(*) FROM quiet_streaks").fetchone()
         except BaseException:
