@@ -222,6 +222,24 @@ async def test_a_store_that_refuses_loses_nothing_it_could_keep(tmp_path: Path) 
     await history.close()
 
 
+@pytest.mark.requirement("SENSE-14")
+async def test_a_store_that_cannot_be_opened_is_opened_later(tmp_path: Path) -> None:
+    """The server starts without history, keeps what it samples, and writes it once the folder is there."""
+    folder, clock = tmp_path / "missing", ManualClock(wall_start_ms=T0)
+    history = History(SqliteSamples(str(folder)), clock)
+    await history.open()
+    collector = history.collector(lambda: newest(clock))
+    for _ in range(2):
+        collector.take(collector.prepare())
+        assert history._writing is not None
+        await history._writing
+        folder.mkdir(exist_ok=True)
+        await clock.advance(10_000)
+    series = await history.series("host", None, range_ms=600_000, step_ms=600_000, aggregate="count")
+    assert sum(bucket.value for bucket in series.buckets) == 2
+    await history.close()
+
+
 def full(*_: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 

@@ -15,7 +15,7 @@ from leasehold.control.collectors import Collector
 from leasehold.core import samples as fields_of
 from leasehold.core import streaks
 from leasehold.core.streaks import Streak
-from leasehold.model.errors import Invalid
+from leasehold.model.errors import Invalid, LeaseholdError
 from leasehold.model.quiet import QuietAssessment
 from leasehold.model.snapshot import ApiStats, HostStats, ProcessStats
 from leasehold.ports.clock import Clock
@@ -58,10 +58,17 @@ class History:
         self._ended: list[Streak] = []
         self._unwritten: list[Sample] = []
         self._writing: asyncio.Task[None] | None = None
+        self._is_open = False
 
     async def open(self) -> None:
-        """Open the store. A streak that an earlier process left open ended when it was last seen."""
-        left_open = await self._store.open()
+        """Open the store, or try again with each write: no history is no reason not to start."""
+        try:
+            left_open = await self._store.open()
+        except LeaseholdError as error:
+            log.warning("history_not_open", why=error.message)
+            return
+        self._is_open = True
+        # A streak that an earlier process left open ended when it was last seen.
         if left_open is not None:
             self._ended.append(left_open)
 
@@ -103,6 +110,8 @@ class History:
             self._writing = asyncio.get_running_loop().create_task(self._write(), name="history-write")
 
     async def _write(self) -> None:
+        if not self._is_open:
+            await self.open()
         rows, ended = self._unwritten, self._ended[-STREAKS_MAX:]
         self._unwritten, self._ended = [], []
         try:

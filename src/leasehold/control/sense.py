@@ -114,6 +114,7 @@ class SenseService:
     async def stop(self) -> None:
         """Within two seconds, also when a collector hangs."""
         await self._collectors.stop()
+        self._work.close()
         if self.history is not None:
             await self.history.close()
 

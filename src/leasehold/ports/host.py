@@ -79,6 +79,10 @@ class Work(Protocol):
         """Remove the lease's empty place. False while processes live in it. Idempotent."""
         ...
 
+    def close(self) -> None:
+        """Leave nothing behind that is empty. Places with processes in them stay, for the next start."""
+        ...
+
     def places(self) -> tuple[str, ...]:
         """Lease ids that have a place, sorted, also from before a restart."""
         ...

@@ -163,5 +163,8 @@ class FakeWork:
         self.made.pop(lease_id, None)
         return True
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def places(self) -> tuple[str, ...]:
         return tuple(sorted(self.made))
