@@ -54,17 +54,41 @@ class BadAddress(ValueError):
 
 
 def data_dir(env: Mapping[str, str]) -> str:
-    """The data folder: `LEASEHOLD_DATA`, else `leasehold` in the XDG data folder."""
-    named = env.get("LEASEHOLD_DATA")
+    """The data folder: `LEASEHOLD_DATA`, else what the configuration file says, else XDG's data folder."""
+    named = env.get("LEASEHOLD_DATA") or _configured(env, "data")
     if named:
         return os.path.abspath(os.path.expanduser(named))
-    home = env.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
-    return os.path.join(home, "leasehold")
+    return os.path.join(_base(env, "XDG_DATA_HOME", ".local/share"), "leasehold")
 
 
 def run_dir(env: Mapping[str, str]) -> str:
     """Where a server of root has its socket."""
-    return env.get("LEASEHOLD_RUN_DIR") or "/run/leasehold"
+    return env.get("LEASEHOLD_RUN_DIR") or _configured(env, "run_dir") or "/run/leasehold"
+
+
+def _base(env: Mapping[str, str], variable: str, below_home: str) -> str:
+    named = env.get(variable, "")
+    return (
+        named
+        if named.startswith("/")
+        else os.path.join(env.get("HOME") or os.path.expanduser("~"), below_home)
+    )
+
+
+def _configured(env: Mapping[str, str], key: str) -> str:
+    """A text from the configuration file; "" without one. What is wrong with it is the server's to say."""
+    default = os.path.join(_base(env, "XDG_CONFIG_HOME", ".config"), "leasehold", "config.toml")
+    path = env.get("LEASEHOLD_CONFIG") or default
+    if not os.path.isfile(path):
+        return ""
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file).get(key)
+    except (OSError, ValueError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def parse(address: str, token: str = "") -> Endpoint:

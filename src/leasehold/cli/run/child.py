@@ -93,11 +93,11 @@ def _in_child(
 def execute(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Become `command`, found in PATH. A script without `#!` is run by sh, as sh would. Raises OSError."""
     try:
-        os.execvpe(command[0], list(command), dict(env))  # noqa: S606 - to become it is the point
+        os.execvpe(command[0], list(command), dict(env))
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-    os.execve("/bin/sh", ["sh", found(command[0], env) or command[0], *command[1:]], dict(env))  # noqa: S606
+    os.execve("/bin/sh", ["sh", found(command[0], env) or command[0], *command[1:]], dict(env))
 
 
 def found(name: str, env: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Low weight for the work where the server could not give it any (SENSE-6): nice, autogroup nice, ionice."""
+"""Low weight for the work where the server could not give it any (SENSE-6): nice and ionice."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 
 
 def lower(pid: int) -> None:
-    """Lower the weight of a process, so that its owner's programs go first.
+    """Lower the weight of a process, so that its owner's programs go first. What the machine refuses is left.
 
-    What the machine refuses is left as it is. Nice counts only among the processes of one session; between
-    sessions that of the autogroup does.
+    Nice counts only among the processes of one session. Between sessions the autogroup's does, but a
+    session is shared with the terminal that the command was typed in, and that one is to stay as quick as
+    it was.
     """
     try:
         if os.getpriority(os.PRIO_PROCESS, pid) < NICE:
@@ -23,25 +24,6 @@ def lower(pid: int) -> None:
     except OSError:
         pass
     _idle_io(pid)
-
-
-def autogroup(pid: int) -> int | None:
-    """The nice value of a process's autogroup, None where there are none."""
-    try:
-        with open(f"/proc/{pid}/autogroup", encoding="ascii") as file:
-            return int(file.read().rpartition(" ")[2])
-    except (OSError, ValueError):
-        return None
-
-
-def set_autogroup(pid: int, nice: int) -> bool:
-    """Set the nice value of a process's autogroup. False where that is refused."""
-    try:
-        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
-            file.write(str(nice))
-    except OSError:
-        return False
-    return True
 
 
 def _idle_io(pid: int) -> None:

@@ -1,0 +1,36 @@
+"""Typed ids, which may be shortened as long as one object answers (OPS-18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leasehold.cli import exits
+from leasehold.cli.session import Failed, Session
+
+SHOWN_MAX = 8
+
+
+def pick(typed: str, ids: Iterable[str]) -> str:
+    """The one id that begins with what was typed. Raises Failed where there is none, or more than one."""
+    found = sorted({one for one in ids if one == typed or one.startswith(typed)})
+    if typed in found:
+        return typed
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Failed(exits.NOT_FOUND, f"nothing is known by the id {typed}; see `leasehold get leases --all`")
+    more = f" and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
+    raise Failed(exits.USAGE, f"{typed} could be {', '.join(found[:SHOWN_MAX])}{more}; type more of it")
+
+
+def lease_id(session: Session, typed: str) -> str:
+    """The full id of a lease, live or ended lately."""
+    from leasehold.client import calls
+    from leasehold.model.ids import DIGITS
+
+    if not typed.startswith("lease-"):
+        raise Failed(exits.USAGE, f"{typed} is no lease's id: expected lease-… (see `leasehold get leases`)")
+    if len(typed) == len("lease-") + DIGITS:
+        return typed
+    status = session.client.send(calls.STATUS)
+    return pick(typed, [lease.lease_id for lease in [*status.active, *status.ended]])

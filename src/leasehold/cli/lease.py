@@ -1,0 +1,72 @@
+"""`leasehold revoke`: take leases back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from leasehold.cli import exits
+from leasehold.cli.session import Failed, Session, verb
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("revoke")
+    @verb
+    def revoke(
+        session: Session,
+        ids: Annotated[list[str] | None, typer.Argument(metavar="ID…")] = None,
+        filter: Annotated[  # noqa: A002
+            str,
+            typer.Option("--filter", metavar="TEXT", help="every live lease with this text in its listing"),
+        ] = "",
+        grace: Annotated[
+            str, typer.Option("--grace", metavar="TIME", help="time to end by itself: 10s by default")
+        ] = "",
+        note: Annotated[str, typer.Option("--note", help="why; its holder and the events are told")] = "",
+    ) -> int:
+        """Take leases back: the holder is told to stop, and after its grace period is stopped."""
+        from leasehold.cli.amounts import duration, spell
+        from leasehold.client import calls
+        from leasehold.wire.lease import Revoke
+
+        try:
+            grace_s = round(duration(grace)) if grace else None
+        except ValueError as error:
+            raise Failed(exits.USAGE, f"--grace {grace}: {error}") from None
+        chosen = _chosen(session, ids or [], filter)
+        if filter and len(chosen) > 1 and not session.dry_run:
+            session.confirm(f"Revoke {len(chosen)} leases?")
+        for lease_id in chosen:
+            if session.dry_run:
+                session.out.text(f"would revoke {lease_id}")
+                continue
+            found = session.client.send(
+                calls.REVOKE, Revoke(grace_sec=grace_s, note=note), path={"lease_id": lease_id}
+            )
+            if session.out.as_json:
+                session.out.line(found)
+            elif session.out.quiet:
+                session.out.ids([lease_id])
+            else:
+                left = f"; it has {spell(grace_s)}" if grace_s is not None and not found.ended_at else ""
+                session.out.text(f"{lease_id} is {found.state}{left}")
+        return exits.DONE
+
+
+def _chosen(session: Session, ids: list[str], text: str) -> list[str]:
+    from leasehold.cli import words
+    from leasehold.cli.ids import lease_id
+    from leasehold.client import calls
+
+    if bool(ids) == bool(text):
+        raise Failed(exits.USAGE, "give either ids or --filter (see `leasehold get leases`)")
+    if ids:
+        return [lease_id(session, typed) for typed in ids]
+    active = session.client.send(calls.STATUS).active
+    found = [
+        one.lease_id for one in active if text in " ".join(map(str, (one.lease_id, *words.lease_row(one))))
+    ]
+    if not found:
+        raise Failed(exits.NOT_FOUND, f"no live lease has {text!r} in its listing")
+    return found

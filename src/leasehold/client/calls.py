@@ -1,0 +1,76 @@
+"""Every call of the API as data: method, path, the type of its body and of its answer. No I/O.
+
+A transport (`aio`, `sync`) sends what `encode` gives and hands the answer to `decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from leasehold.client import paths
+from leasehold.client.errors import error_of
+from leasehold.wire import lease, server, stats
+
+B = TypeVar("B")
+A = TypeVar("A")
+
+Values = Mapping[str, str | int | None]
+
+
+class Call(Generic[B, A]):
+    """One call. `body` and `answer` are None where there is none."""
+
+    def __init__(self, path: tuple[str, str], body: type[B], answer: type[A]) -> None:
+        self.method, self.template = path
+        self.body = body
+        self._decoder = msgspec.json.Decoder(answer)
+        self._answers = answer is not type(None)
+
+    def url(self, path: Values, query: Values) -> str:
+        """The path with its names filled in and the query behind it; names that are None are left out."""
+        filled = self.template.format(**{name: quote(str(value), safe="") for name, value in path.items()})
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{filled}?{urlencode(given)}" if given else filled
+
+    def encode(self, body: B | None) -> bytes | None:
+        return None if body is None else msgspec.json.encode(body)
+
+    def decode(self, status: int, body: bytes) -> A:
+        """The answer. Raises the error of `model.errors` that the problem document names."""
+        if status >= 400:
+            raise error_of(status, body)
+        if not self._answers:
+            return self._decoder.decode(b"null")
+        return self._decoder.decode(body)
+
+
+Nothing = type(None)
+
+REQUEST = Call(paths.REQUEST, lease.HeavyLeaseRequest, lease.HeavyLeaseResponse)
+HEARTBEAT = Call(paths.HEARTBEAT, lease.Heartbeat, lease.HeartbeatAnswer)
+HEARTBEATS = Call(paths.HEARTBEATS, lease.BulkHeartbeat, lease.BulkHeartbeatAnswer)
+REPORT = Call(paths.REPORT, lease.Report, lease.LeaseOut)
+RELEASE = Call(paths.RELEASE, lease.Release, lease.LeaseOut)
+REVOKE = Call(paths.REVOKE, lease.Revoke, lease.LeaseOut)
+LEASE = Call(paths.LEASE, Nothing, lease.LeaseOut)
+STATUS = Call(paths.STATUS, Nothing, lease.SchedulerStatus)
+EXPLAIN = Call(paths.EXPLAIN, lease.HeavyLeaseRequest, lease.Explanation)
+DECISIONS = Call(paths.DECISIONS, Nothing, lease.Decisions)
+LEAVE_LINE = Call(paths.LEAVE_LINE, Nothing, Nothing)
+LOCKS = Call(paths.LOCKS, Nothing, lease.Locks)
+SET_LOCK = Call(paths.SET_LOCK, lease.LockSize, lease.LockOut)
+DELETE_LOCK = Call(paths.DELETE_LOCK, Nothing, Nothing)
+EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
+WHOAMI = Call(paths.WHOAMI, Nothing, server.Whoami)
+HEALTH = Call(paths.HEALTH, Nothing, server.Health)
+READY = Call(paths.READY, Nothing, server.Ready)
+STATS = Call(paths.STATS, Nothing, stats.SystemStatsSnapshot)
+STATS_HEALTH = Call(paths.STATS_HEALTH, Nothing, stats.StatsHealth)
+HISTORY = Call(paths.HISTORY, Nothing, stats.HistoryOut)
+STREAKS = Call(paths.STREAKS, Nothing, stats.StreaksOut)
+COLLECTORS = Call(paths.COLLECTORS, Nothing, stats.CollectorsOut)
+LOG_LEVEL = Call(paths.LOG_LEVEL, server.LogLevel, server.LogLevelsOut)
