@@ -143,7 +143,10 @@ def test_going_quieter_takes_the_dwell_time(spans: list[tuple[dict[str, int], in
     history = [{} if calm else one for one, length, calm in spans for _ in range(length)]
     found = folded([reading(number, one) for number, one in enumerate(history)])
     thresholds = (SETTINGS.quiet_from, SETTINGS.normal_from, SETTINGS.busy_from)
+    settled = SETTINGS.busier_after_ms // TICK_MS  # before, there is no state to hold on to
     for number, (before, after) in enumerate(pairwise(found)):
+        if number + 1 < settled:
+            continue
         for passed in thresholds[ORDER.index(after.state) : ORDER.index(before.state)]:
             since_ms = after.at_ms - SETTINGS.quieter_after_ms * 9 // 10
             held = [each for each in found[: number + 2] if each.at_ms >= since_ms]

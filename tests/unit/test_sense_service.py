@@ -71,6 +71,16 @@ async def test_a_state_is_known_within_a_second_of_the_start() -> None:
         assert view.totals.disk_bytes == 500 * GIB
 
 
+@pytest.mark.requirement("SENSE-11")
+async def test_a_busy_first_half_second_does_not_bind() -> None:
+    """The start itself is work; when it is over the machine is quiet within seconds, without the dwell time."""
+    async with started() as subject:
+        subject.machine.others_pct = 100.0
+        assert (await subject.seconds(0.5)).state == "BUSY"
+        subject.machine.others_pct = 0.0
+        assert (await subject.seconds(2)).state == "QUIET"
+
+
 @pytest.mark.requirement("SENSE-6")
 @pytest.mark.requirement("SENSE-10")
 async def test_load_of_others_makes_busy_within_15_seconds_also_beside_leased_work() -> None:

@@ -63,6 +63,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     ticks: tuple[Tick, ...] = ()
     last: Reading | None = None
+    first_ms: int | None = None
     triggers: tuple[Trigger, Trigger, Trigger] = (Trigger(), Trigger(), Trigger())
     state: QuietState = QuietState.UNKNOWN
     since_ms: int = 0
@@ -86,6 +87,8 @@ def fold(
     }
     raw = score(settings, pressures)
     at_once = score(settings, pressures, only=(Group.MEMORY, Group.DISK)) < settings.busy_from
+    if memory.first_ms is None:
+        memory = msgspec.structs.replace(memory, first_ms=memory.last.at_ms - memory.last.span_ms)
     memory = _moved(settings, memory, raw, at_once, now_ms)
     return memory, _assessment(settings, memory, raw, values, pressures, now_ms)
 
@@ -234,9 +237,13 @@ def _thresholds(settings: QuietSettings) -> tuple[int, int, int]:
 
 def _moved(settings: QuietSettings, memory: Memory, raw: int, at_once: bool, now_ms: int) -> Memory:
     """The memory after the score of this instant: triggers, state, and the cool-down after a long PANIC."""
-    first = memory.state is QuietState.UNKNOWN
+    # After a start there is nothing yet to hold on to: a first sample of half a second must not bind for ten.
+    settling = memory.first_ms is not None and now_ms - memory.first_ms < settings.busier_after_ms
+    at_once = at_once or memory.state is QuietState.UNKNOWN
     triggers = tuple(
-        _pulled(settings, trigger, raw, threshold, now_ms, at_once=at_once or first)
+        Trigger(set=raw < threshold)
+        if settling
+        else _pulled(settings, trigger, raw, threshold, now_ms, at_once=at_once)
         for trigger, threshold in zip(memory.triggers, _thresholds(settings), strict=True)
     )
     state = BY_TRIGGERS[sum(trigger.set for trigger in triggers)]
