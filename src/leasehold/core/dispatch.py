@@ -45,10 +45,8 @@ OF_THE_NODE = frozenset(
 
 
 class Why(StrEnum):
-    """Why a waiter was passed over."""
+    """Why a waiter that may claim room was passed over."""
 
-    AWAY = "AWAY"
-    """Nobody is connected, and the time for which it may keep room has passed."""
     GATED = "GATED"
     AT_LIMIT = "AT_LIMIT"
     """A limit that counts leases: per node, per holder, per constraint."""
@@ -96,18 +94,16 @@ def plan(
     gate: Gate,
     *,
     kept: Reservation | None = None,
-    asking: str = "",
 ) -> Plan:
     """Decide who starts now.
 
     `running` are the leases whose charges stand in `book`. `gate` gives the reason that keeps a waiter from
     being judged at all (quiet, blocked, disabled ...), None where there is none. `kept` is the last plan's
     reservation: its waiter keeps it until it starts, leaves, or may not start any more, so that a newcomer
-    can't put it off. `asking` is the ticket of a poller that has just come back: it is there for the length
-    of this call.
+    can't put it off.
     """
     room = Room(usable, view.totals, semaphores, settings.capacity)
-    return _Pass(line, flows, presence, book, room, running, settings, now_ms, gate, kept, asking).run()
+    return _Pass(line, flows, presence, book, room, running, settings, now_ms, gate, kept).run()
 
 
 class _Pass:
@@ -125,21 +121,23 @@ class _Pass:
         now_ms: int,
         gate: Gate,
         kept: Reservation | None,
-        asking: str,
     ) -> None:
         totals = room.totals
         self.line = line
-        self.walk = line.walk(
-            flows, settings.line, now_ms, lambda charge: dominant_share_cost(charge, totals)
-        )
         self.presence = presence
+        self.now_ms = now_ms
+        self.walk = line.walk(
+            flows,
+            settings.line,
+            now_ms,
+            lambda charge: dominant_share_cost(charge, totals),
+            self._counts,
+        )
         self.trial = book.copy()
         self.room = room
         self.running = list(running)
-        self.now_ms = now_ms
         self.gate = gate
         self.kept = kept
-        self.asking = asking
         self.looked_max = settings.line.looked_at
         self.reserved: Reservation | None = None
         self.reserved_holder = ""
@@ -153,7 +151,8 @@ class _Pass:
         looked = self._kept_first()
         waiter = self.walk.next()
         while waiter is not None and looked < self.looked_max:
-            looked += self._look(waiter)
+            self._look(waiter)
+            looked += 1
             waiter = self.walk.next()
         return Plan(
             tuple(self.grants),
@@ -166,27 +165,21 @@ class _Pass:
     def _kept_first(self) -> int:
         """The waiter that holds the reservation comes before everybody, as long as it may start at all."""
         waiter = self.line.waiter(self.kept.ticket) if self.kept is not None else None
-        if waiter is None or not (self._is_here(waiter) or self._claims(waiter)):
+        if waiter is None or not self._counts(waiter.ticket):
             return 0
-        if self.gate(waiter) is not None or not self._within_counts(waiter.ask):
+        if self.gate(waiter) is not None:
             return 0
-        if self._fits(waiter.ask):
+        if self.room.holds(self.trial, waiter.ask):
             self.walk.take_first(waiter)
             self._start(waiter)
-        elif self._waits_for_locks_alone(waiter.ask):
-            return 0
         else:
             self.walk.leave_out(waiter.ticket)
             self._reserve(waiter)
             self._note(waiter, Why.NO_ROOM)
         return 1
 
-    def _look(self, waiter: Waiter) -> int:
-        """Judge the waiter that is shown, and tell the walk. Returns what it counts towards the limit."""
-        if not (self._is_here(waiter) or self._claims(waiter)):
-            self._note(waiter, Why.AWAY)
-            self.walk.pass_by()
-            return 0
+    def _look(self, waiter: Waiter) -> None:
+        """Judge the waiter that is shown, and tell the walk."""
         ask = waiter.ask
         reason = self.gate(waiter)
         if reason is not None:
@@ -213,7 +206,6 @@ class _Pass:
         else:
             self.walk.take()
             self._start(waiter)
-        return 1
 
     def _cannot_fit(self, waiter: Waiter) -> None:
         self._note(waiter, Why.NO_ROOM)
@@ -238,20 +230,15 @@ class _Pass:
         self.trial.add_ask(ask)
         lease = Lease(waiter.ticket, 0, ask, LeaseState.OFFERED, self.now_ms, 0)
         self.running.append(reservation.running(lease, self.now_ms))
-        if self._is_here(waiter):
+        if self.presence[waiter.ticket].held:
             self.grants.append(waiter)
         else:
             self.holding.append(waiter.ticket)
 
-    def _is_here(self, waiter: Waiter) -> bool:
-        if waiter.ticket == self.asking:
-            return True
-        presence = self.presence.get(waiter.ticket)
-        return presence is not None and presence.held
-
-    def _claims(self, waiter: Waiter) -> bool:
-        presence = self.presence.get(waiter.ticket)
-        return presence is not None and self.now_ms < presence.reserves_until_ms
+    def _counts(self, ticket: str) -> bool:
+        """Whether it is there, or may still keep room back; others are passed at no loss of place."""
+        presence = self.presence.get(ticket)
+        return presence is not None and (presence.held or self.now_ms < presence.reserves_until_ms)
 
     def _within_counts(self, ask: Ask) -> bool:
         return within_counts(self.trial, ask, self.room.totals, self.room.settings)

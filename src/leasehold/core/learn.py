@@ -2,7 +2,7 @@
 
 A sketch counts values in logarithmic buckets, four to each doubling, so a quantile read from it is at most a
 quarter above the true one and never below (the idea of Masson et al., *DDSketch*, VLDB 2019, with powers of
-two so that integers suffice). It keeps at most 12 buckets, folding the lowest two into one when there are
+two so that integers suffice). It keeps at most 10 buckets, folding the lowest two into one when there are
 more: high quantiles stay sharp. When 64 leases have been counted all counts are halved, so that what a
 program used last month fades.
 """
@@ -16,7 +16,7 @@ from leasehold.model.charge import Totals
 from leasehold.model.learned import Learned, Sketch
 from leasehold.model.lease import Usage
 
-BUCKETS_MAX = 12
+BUCKETS_MAX = 10
 COUNT_MAX = 64
 ENOUGH = 3
 """Leases observed before anything is suggested."""
@@ -97,8 +97,8 @@ def quantile(sketch: Sketch, percent: int) -> int:
 
 
 def _halved(sketch: Sketch) -> Sketch:
-    """Every count halved, rounded up, so that no bucket that was hit is lost at once."""
-    return Sketch(tuple((bucket, (count + 1) // 2) for bucket, count in sketch.hits), sketch.peak)
+    """Every count halved, rounded down: what was seen once only is forgotten, apart from the peak."""
+    return Sketch(tuple((bucket, count // 2) for bucket, count in sketch.hits if count > 1), sketch.peak)
 
 
 def _faded(learned: Learned) -> Learned:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from leasehold.core import order
-from leasehold.core.branch import Branch, Key, Lane, Place, shape_of
+from leasehold.core.branch import Branch, Key, Lane, Place, Shape, shape_of
 from leasehold.core.heap import Heap
 from leasehold.core.walk import Walk
 from leasehold.model.charge import Charge
@@ -25,14 +25,20 @@ def plain_cost(charge: Charge) -> int:
     return max(1, charge.units)
 
 
+def everybody(ticket: str) -> bool:
+    """Nobody is passed over."""
+    return True
+
+
 class Line:
     """All waiters of one ledger. Tickets and numbers are unique. Empty branches are dropped at once."""
 
-    __slots__ = ("places", "tenants")
+    __slots__ = ("places", "shapes", "tenants")
 
     def __init__(self) -> None:
         self.tenants: dict[str, Branch] = {}
         self.places: dict[str, Place] = {}
+        self.shapes: dict[Shape, int] = {}
 
     def __len__(self) -> int:
         return len(self.places)
@@ -69,6 +75,7 @@ class Line:
         if heap is None:
             heap = lane.shapes[shape] = Heap(self._key_waits)
         heap.push(key)
+        self.shapes[shape] = self.shapes.get(shape, 0) + 1
         lane.waiting += 1
         tenant.numbers.push((waiter.number, waiter.ticket))
         holder.numbers.push((waiter.number, waiter.ticket))
@@ -81,6 +88,9 @@ class Line:
         tenant, holder, lane = place.tenant, place.holder, place.lane
         heap = lane.shapes[place.shape]
         heap.died()
+        self.shapes[place.shape] -= 1
+        if not self.shapes[place.shape]:
+            del self.shapes[place.shape]
         if not len(heap):
             del lane.shapes[place.shape]
         lane.waiting -= 1
@@ -108,9 +118,13 @@ class Line:
         settings: LineSettings,
         now_ms: int,
         cost: Callable[[Charge], int],
+        here: Callable[[str], bool] = everybody,
     ) -> Walk:
-        """One pass in order; the line must not change during it. `cost`: what a charge counts for."""
-        return Walk(self.tenants, self.places, flows, settings, now_ms, cost)
+        """One pass in order; the line must not change during it.
+
+        `cost` is what a charge counts for in the order; who is not `here`, by the ticket, is passed over.
+        """
+        return Walk(self.tenants, self.places, len(self.shapes), flows, settings, now_ms, cost, here)
 
     def heads(
         self,

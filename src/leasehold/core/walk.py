@@ -20,37 +20,41 @@ from leasehold.model.settings import LineSettings
 class LaneWalk:
     """One lane during the pass: the next waiter of each shape that is still looked at, the least first."""
 
-    __slots__ = ("_heads", "lane")
+    __slots__ = ("_heads", "_shown", "lane")
 
-    def __init__(self, lane: Lane, dropped: set[Shape]) -> None:
+    def __init__(self, lane: Lane, dropped: set[Shape], shown: Callable[[str], bool]) -> None:
         self.lane = lane
+        self._shown = shown
         self._heads: list[tuple[Key, Shape, Iterator[Key]]] = []
         for shape, heap in lane.shapes.items():
             if shape not in dropped:
                 rising = heap.rising()
-                key = next(rising, None)
+                key = self._next(rising)
                 if key is not None:
                     self._heads.append((key, shape, rising))
         # Keys differ, so neither shapes nor iterators are ever compared.
         heapify(self._heads)
 
-    def head(self, dropped: set[Shape], hidden: set[str]) -> tuple[Key, Shape] | None:
-        """The least waiter that was neither taken nor passed, of a shape that was not dropped."""
+    def _next(self, rising: Iterator[Key]) -> Key | None:
+        for key in rising:
+            if self._shown(key[2]):
+                return key
+        return None
+
+    def head(self, dropped: set[Shape]) -> tuple[Key, Shape] | None:
+        """The least waiter that was not taken yet, of a shape that was not dropped."""
         heads = self._heads
         while heads:
             key, shape, _ = heads[0]
-            if shape in dropped:
-                heappop(heads)
-            elif key[2] in hidden:
-                self.advance()
-            else:
+            if shape not in dropped:
                 return key, shape
+            heappop(heads)
         return None
 
     def advance(self) -> None:
         """Go on to the next waiter of the shape that stands first."""
         _, shape, rising = heappop(self._heads)
-        key = next(rising, None)
+        key = self._next(rising)
         if key is not None:
             heappush(self._heads, (key, shape, rising))
 
@@ -67,11 +71,14 @@ class BranchWalk:
     def __init__(self, branch: Branch) -> None:
         self.branch = branch
         self.children: list[tuple[int, int, str]] = []
-        self._numbers = branch.numbers.rising()
-        self._next = next(self._numbers, None)
+        self._numbers: Iterator[tuple[int, str]] | None = None
+        self._next: tuple[int, str] | None = None
 
     def oldest(self, dispatched: set[str], last: int) -> int:
         """The least number below this branch that was not dispatched; `last` when none is left."""
+        if self._numbers is None:
+            self._numbers = self.branch.numbers.rising()
+            self._next = next(self._numbers, None)
         while self._next is not None:
             number, ticket = self._next
             if ticket not in dispatched:
@@ -81,19 +88,23 @@ class BranchWalk:
 
 
 class Walk:
-    """`next` shows a waiter; then `take`, `pass_by`, `skip_shape` or `drop_shape` says what became of it."""
+    """`next` shows a waiter; then `take`, `skip_shape` or `drop_shape` says what became of it."""
 
     def __init__(
         self,
         tenants: Mapping[str, Branch],
         places: Mapping[str, Place],
+        shapes: int,
         flows: order.Flows,
         settings: LineSettings,
         now_ms: int,
         cost: Callable[[Charge], int],
+        here: Callable[[str], bool],
     ) -> None:
         self._root = tenants
         self._places = places
+        self._shapes = shapes
+        self._here = here
         self._flows = order.Overlay(flows)
         self._settings = settings
         self._now_ms = now_ms
@@ -114,7 +125,7 @@ class Walk:
         """The first waiter of those left; None when there are none."""
         if self._tenants is None:
             self._tenants = self._sorted(order.ROOT, self._root)
-        while self._tenants:
+        while self._tenants and len(self._dropped) < self._shapes:
             tenant = self._branch(self._root[self._tenants[0][2]])
             while tenant.children:
                 holder_branch = tenant.branch.children[tenant.children[0][2]]
@@ -134,7 +145,7 @@ class Walk:
         while holder.children:
             lane_key = holder.children[0][2]
             lane = self._lane(holder, lane_key)
-            head = lane.head(self._dropped, self._hidden)
+            head = lane.head(self._dropped)
             if head is not None:
                 self._path = (tenant, holder, lane)
                 self._shape = head[1]
@@ -149,7 +160,7 @@ class Walk:
         for at, (_, _, lane_key) in enumerate(holder.children):
             lane = self._lane(holder, lane_key)
             if lane.lane.priority in self._settings.strict:
-                head = lane.head(self._dropped, self._hidden)
+                head = lane.head(self._dropped)
                 if head is not None and head[0][0] <= self._now_ms:
                     late.append((head[0], at))
         if late:
@@ -170,8 +181,11 @@ class Walk:
         if walk is None:
             lane = holder.branch.children[key]
             assert isinstance(lane, Lane)
-            walk = self._lanes[key] = LaneWalk(lane, self._dropped)
+            walk = self._lanes[key] = LaneWalk(lane, self._dropped, self._is_shown)
         return walk
+
+    def _is_shown(self, ticket: str) -> bool:
+        return ticket not in self._hidden and self._here(ticket)
 
     def _sorted(self, parent_key: str, children: Mapping[str, Branch | Lane]) -> list[tuple[int, int, str]]:
         parent = self._flows.get(parent_key)
@@ -193,10 +207,6 @@ class Walk:
         path[2].advance()
         self._dispatch(waiter)
         self._sort_again(path)
-
-    def pass_by(self) -> None:
-        """It alone is left out; the next of its shape is looked at."""
-        self._standing()[1][2].advance()
 
     def skip_shape(self) -> None:
         """Nobody of its flow and shape is looked at any more."""

@@ -1,0 +1,99 @@
+"""The waiting line over random histories: it is what it would be if built afresh, read in one order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leasehold.core import order
+from leasehold.core.line import Line, plain_cost
+from leasehold.model.line import Flow, Waiter
+from leasehold.model.priority import Priority
+from leasehold.testing.waiting import LINE, ask, line_of, waiter
+
+asks = st.builds(
+    ask,
+    units=st.integers(1, 90),
+    holder=st.sampled_from(["ann", "bob", "cy/d", "eve"]),
+    tenant=st.sampled_from(["default", "lab"]),
+    priority=st.sampled_from(list(Priority)),
+    expected_ms=st.integers(1, 100_000),
+    bound_ms=st.sampled_from([0, 1_000, 60_000]),
+)
+waiting = st.lists(st.tuples(asks, st.integers(0, 10_000)), max_size=40).map(
+    lambda rows: [waiter(number, each, since_ms=since) for number, (each, since) in enumerate(rows)]
+)
+
+
+def served(line: Line, flows: order.Flows) -> list[str]:
+    """Everybody in the order of one pass in which everything fits."""
+    walk = line.walk(flows, LINE, 0, plain_cost)
+    found = []
+    while (each := walk.next()) is not None:
+        walk.take()
+        found.append(each.ticket)
+    return found
+
+
+@pytest.mark.requirement("QUEUE-6")
+@given(waiting)
+def test_one_pass_is_the_same_as_many(waiters: list[Waiter]) -> None:
+    """Granting all in one pass gives the order of granting one at a time and looking afresh."""
+    line = line_of(waiters)
+    at_once = served(line, {})
+    flows: dict[str, Flow] = {}
+    one_by_one = []
+    while len(line):
+        first = line.walk(flows, LINE, 0, plain_cost).next()
+        assert first is not None
+        assert line.position(first.ticket, flows, LINE) == 1
+        one_by_one.append(first.ticket)
+        line.remove(first.ticket)
+        for flow in order.charged(flows, first.ask, plain_cost(first.ask.charge), LINE):
+            flows[flow.key] = flow
+    assert at_once == one_by_one
+
+
+@pytest.mark.requirement("QUEUE-6")
+@given(waiting, st.randoms(use_true_random=False))
+def test_the_line_forgets_how_it_came_to_be(waiters: list[Waiter], dice: random.Random) -> None:
+    """Whatever came and went in whatever order, the line reads as one built from those who wait."""
+    line = Line()
+    present: dict[str, Waiter] = {}
+    for each in dice.choices(waiters, k=3 * len(waiters)) if waiters else ():
+        if each.ticket in present:
+            assert line.remove(each.ticket) == present.pop(each.ticket)
+        else:
+            line.add(each)
+            present[each.ticket] = each
+    fresh = line_of(sorted(present.values(), key=lambda each: each.number))
+    assert len(line) == len(present)
+    assert served(line, {}) == served(fresh, {})
+    for ticket in list(present):
+        line.remove(ticket)
+    assert not line.tenants
+    assert not line.places
+
+
+@given(waiting)
+def test_places_are_the_order(waiters: list[Waiter]) -> None:
+    """`position` says what one pass does, for everybody."""
+    line = line_of(waiters)
+    for place, ticket in enumerate(served(line, {}), 1):
+        assert line.position(ticket, {}, LINE) == place
+
+
+@pytest.mark.requirement("QUEUE-8")
+@given(waiting)
+def test_heads_are_the_first_of_each_shape(waiters: list[Waiter]) -> None:
+    """Each (flow, shape) is shown once, by whoever comes first in it."""
+    line = line_of(waiters)
+    heads = list(line.heads({}, LINE, lambda each: True))
+    found = {(line.places[each.ticket].lane.key, line.places[each.ticket].shape): each for each in heads}
+    assert len(found) == len(heads)
+    for place in line.places.values():
+        head = found[place.lane.key, place.shape]
+        assert line.places[head.ticket].key <= place.key
