@@ -1,4 +1,4 @@
-"""One round of lease cycles, however they were driven: rate, latencies, and what both processes used."""
+"""One round of lease cycles, however they were driven: rate, latencies, and who used the cores."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from bench.summary import percentile
 
 @dataclass(frozen=True)
 class Cycles:
-    """`client_cpu_s` and `server_cpu_s` span the warm-up too: they say who was the bottleneck, no more."""
+    """The CPU times span warm-up and start of the client too: they say who was the bottleneck, no more."""
 
     per_s: float
     p50_ms: float
     p99_ms: float
-    client_cpu_s: float
     server_cpu_s: float
+    client_cpu_s: float = 0.0
+    others_cpu_s: float = 0.0
     denials: int = 0
 
     @classmethod
@@ -25,8 +26,9 @@ class Cycles:
         latencies_us: Sequence[int],
         seconds: float,
         *,
-        client_cpu_s: float,
         server_cpu_s: float,
+        client_cpu_s: float = 0.0,
+        others_cpu_s: float = 0.0,
         denials: int = 0,
     ) -> Cycles:
         """From the latency of each cycle that ended inside a window of `seconds`."""
@@ -34,7 +36,8 @@ class Cycles:
             per_s=len(latencies_us) / seconds,
             p50_ms=percentile(latencies_us, 0.5) / 1_000,
             p99_ms=percentile(latencies_us, 0.99) / 1_000,
-            client_cpu_s=client_cpu_s,
             server_cpu_s=server_cpu_s,
+            client_cpu_s=client_cpu_s,
+            others_cpu_s=others_cpu_s,
             denials=denials,
         )

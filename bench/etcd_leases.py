@@ -44,7 +44,8 @@ def side_figures(side: str, clients: int, rounds: list[Cycles]) -> list[Figure]:
     server = median([cycles.server_cpu_s for cycles in rounds])
     client = median([cycles.client_cpu_s for cycles in rounds])
     denied = sum(cycles.denials for cycles in rounds)
-    note = f"rounds {spread(rates)}; CPU {server:.1f} s server, {client:.1f} s client"
+    others = median([cycles.others_cpu_s for cycles in rounds])
+    note = f"rounds {spread(rates)}; CPU s: server {server:.1f}, client {client:.1f}, others {others:.1f}"
     note += f"; {denied} denials" if denied else ""
     prefix = f"{side}_{clients}"
     return [

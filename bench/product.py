@@ -13,6 +13,7 @@ import msgspec
 
 from bench.cycles import Cycles
 from bench.http_client import Result
+from bench.machine import Meter
 from bench.process import Program, wait_for
 from bench.setup import Setup
 
@@ -49,31 +50,36 @@ class Product:
         where = ["--unix", str(self.socket_path)] if by_socket else ["--tcp", str(self.port)]
         credential = [] if by_socket else ["--token-file", str(self.token_file)]
         spans = ["--clients", str(clients), "--warm", str(setup.warm_s), "--measure", str(setup.measure_s)]
-        before = self.program.usage().cpu_s
-        done = subprocess.run(
-            [*wrapper, sys.executable, "-m", "bench.http_client", *where, *credential, *spans],
-            capture_output=True,
-            text=True,
-            cwd=PROJECT,
-            env=self.env,
-            timeout=setup.measure_s + 120,
-        )
         self.program.check_alive()
+        with Meter(self.program) as meter:
+            done = subprocess.run(
+                [*wrapper, sys.executable, "-m", "bench.http_client", *where, *credential, *spans],
+                capture_output=True,
+                text=True,
+                cwd=PROJECT,
+                env=self.env,
+                timeout=setup.measure_s + 120,
+            )
         if done.returncode:
             raise RuntimeError(f"client:\n{done.stderr[-2_000:]}\nserver:\n{self.program.log_tail()}")
         result = msgspec.json.decode(done.stdout, type=Result)
         return Cycles.of(
             result.cycles_us,
             result.seconds,
-            client_cpu_s=result.client_cpu_s,
-            server_cpu_s=self.program.usage().cpu_s - before,
+            server_cpu_s=meter.server_s,
+            client_cpu_s=meter.client_s,
+            others_cpu_s=meter.others_s,
             denials=result.denials,
         )
 
 
 def environment(setup: Setup, data: Path, preset: str | None) -> dict[str, str]:
     """What server, wrapper and client are all started with; without a preset, the default one."""
-    env = setup.environment(LEASEHOLD_DATA=str(data), LEASEHOLD_PORT=str(setup.port_base))
+    env = setup.environment(
+        LEASEHOLD_DATA=str(data),
+        LEASEHOLD_PORT=str(setup.port_base),
+        LEASEHOLD_RUN_DIR=str(setup.scratch / "run"),
+    )
     return env if preset is None else {**env, "LEASEHOLD_PRESET": preset}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 from bench import product
 from bench.setup import Setup
 
-MODULE = "leasehold.cli.main"
+MODULE = "leasehold"
 
 
 def server(setup: Setup) -> None:
@@ -15,5 +17,6 @@ def server(setup: Setup) -> None:
     output = (setup.reports / "profile-http.txt").resolve()
     launcher = (sys.executable, "-m", "bench.sampled", str(output), MODULE)
     with product.running(setup, preset="always", launcher=launcher) as ours:
+        os.kill(ours.program.pid, signal.SIGUSR2)
         cycles = ours.drive(64)
     setup.say(f"sampled at {cycles.per_s:,.0f} cycles/s; see {output}")

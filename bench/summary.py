@@ -13,6 +13,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     """
     if not values:
         raise ValueError("no values were measured, so there is no percentile")
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected a share from 0 to 1, got {share}")
     ordered = sorted(values)
     rank = -(-len(ordered) * round(share * 10_000) // 10_000)
     return ordered[max(0, min(len(ordered), rank) - 1)]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.cycles import Cycles
+from bench.machine import Meter
 from bench.peers import environment
 from bench.process import Program, wait_for
 from bench.setup import Setup
@@ -32,14 +33,15 @@ class Etcd:
         """One round of grant + put + revoke at `clients` concurrent clients."""
         setup = self._setup
         spans = [str(setup.warm_s), str(setup.measure_s)]
-        before = self.program.usage().cpu_s
-        done = subprocess.run(
-            [*self._argv, str(clients), *spans, self._stubs],
-            capture_output=True,
-            text=True,
-            env=setup.environment(),
-            timeout=setup.measure_s + 60,
-        )
+        self.program.check_alive()
+        with Meter(self.program) as meter:
+            done = subprocess.run(
+                [*self._argv, str(clients), *spans, self._stubs],
+                capture_output=True,
+                text=True,
+                env=setup.environment(),
+                timeout=setup.measure_s + 60,
+            )
         if done.returncode:
             raise RuntimeError(f"the client of etcd failed:\n{done.stderr[-2_000:]}")
         answer = json.loads(done.stdout)
@@ -48,8 +50,9 @@ class Etcd:
         return Cycles.of(
             answer["latencies_us"],
             answer["seconds"],
-            client_cpu_s=answer["client_cpu_s"],
-            server_cpu_s=self.program.usage().cpu_s - before,
+            server_cpu_s=meter.server_s,
+            client_cpu_s=meter.client_s,
+            others_cpu_s=meter.others_s,
         )
 
 

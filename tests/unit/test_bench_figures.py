@@ -27,7 +27,7 @@ def test_nothing_measured_is_an_error_and_not_a_zero() -> None:
     with pytest.raises(ValueError, match="no median"):
         median([])
     with pytest.raises(ValueError, match="no percentile"):
-        Cycles.of([], 4.0, client_cpu_s=0, server_cpu_s=0)
+        Cycles.of([], 4.0, server_cpu_s=0)
 
 
 def test_ratios_are_paired_by_round() -> None:
@@ -39,7 +39,7 @@ def test_ratios_are_paired_by_round() -> None:
 
 def test_a_round_reports_rate_and_latency_in_their_units() -> None:
     """Cycles inside the window, per second; microseconds in, milliseconds out."""
-    cycles = Cycles.of([1_000] * 98 + [9_000] * 2, 4.0, client_cpu_s=1, server_cpu_s=2)
+    cycles = Cycles.of([1_000] * 98 + [9_000] * 2, 4.0, server_cpu_s=2)
     assert (cycles.per_s, cycles.p50_ms, cycles.p99_ms) == (25.0, 1.0, 9.0)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from bench.http_client import UnexpectedAnswer, drive, post, split_answer
 
@@ -86,7 +87,7 @@ def test_every_lease_that_was_granted_is_renewed_and_released(tmp_path: Path) ->
         assert body["fencing_token"] == tokens[call.split("/")[4]]
         return 200, {}
 
-    calls, result = asyncio.run(serve_and_drive(tmp_path / "s", answer, clients=3))
+    calls, result = uvloop.run(serve_and_drive(tmp_path / "s", answer, clients=3))
     for step in ("request", "heartbeat", "release"):
         assert sum(call.endswith("/" + step) for call in calls) == len(tokens)
     assert 0 < int(str(result["cycles"])) <= len(tokens)
@@ -98,7 +99,7 @@ def test_a_denial_is_counted_and_is_no_cycle(tmp_path: Path) -> None:
     def answer(call: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
         return 200, {"approved": False, "retry_after_sec": 1}
 
-    calls, result = asyncio.run(serve_and_drive(tmp_path / "s", answer, clients=1))
+    calls, result = uvloop.run(serve_and_drive(tmp_path / "s", answer, clients=1))
     assert result["cycles"] == 0
     assert result["denials"] == len(calls) > 0
 
@@ -106,6 +107,6 @@ def test_a_denial_is_counted_and_is_no_cycle(tmp_path: Path) -> None:
 def test_an_error_ends_the_measurement(tmp_path: Path) -> None:
     """A server that sheds load with 503 must not be measured as a fast one."""
     with pytest.raises(UnexpectedAnswer, match="request was answered 503"):
-        asyncio.run(
+        uvloop.run(
             serve_and_drive(tmp_path / "s", lambda call, body: (503, {"code": "OVERLOADED"}), clients=2)
         )

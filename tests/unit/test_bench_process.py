@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from bench.control import flushes_per_s
+from bench.machine import Meter
 from bench.process import Program, tree_usage, wait_for
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
@@ -62,3 +64,29 @@ def test_the_control_leaves_nothing_behind(tmp_path: Path) -> None:
     """It flushes really (a rate comes out) and removes its file."""
     assert flushes_per_s(tmp_path, 0.05) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_meter_tells_the_client_from_the_server_and_from_others(tmp_path: Path) -> None:
+    """What a child burns inside a round is the client's, and not the idle server's."""
+    with program("import time; time.sleep(60)", tmp_path) as server:
+        with Meter(server) as meter:
+            subprocess.run([sys.executable, "-c", BURN], check=True)
+        assert meter.client_s >= 0.25
+        assert meter.server_s < 0.25
+
+
+def test_samples_name_the_function_that_burned(tmp_path: Path) -> None:
+    """The function that burned since the reset stands first; the one that burned before it is gone."""
+    output = tmp_path / "profile.txt"
+    (tmp_path / "burning.py").write_text(
+        "import os, signal, time\n"
+        "def before():\n    while time.process_time() < 0.3: pass\n"
+        "def hot():\n    while time.process_time() < 0.9: pass\n"
+        "before()\nos.kill(os.getpid(), signal.SIGUSR2)\nhot()\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), str(tmp_path)])
+    argv = [sys.executable, "-m", "bench.sampled", str(output), "burning"]
+    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": path})
+    ranked = output.read_text().split("itself:")[1].strip().splitlines()
+    assert "hot (" in ranked[0]
+    assert not any("before (" in line for line in ranked)

@@ -1,0 +1,48 @@
+"""Who used the cores while a round ran: the server, its client, and everybody else.
+
+A round on a machine that others load too is not comparable to one that had it alone, so each says how
+much of the cores went to programs other than the two that it measures, or was taken by the hypervisor.
+"""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.process import TICKS_PER_S, Program
+
+
+class Meter:
+    """Around one round: CPU seconds of the server, of the client (a child that ends inside), of others."""
+
+    def __init__(self, server: Program) -> None:
+        self._server = server
+        self.server_s = self.client_s = self.others_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = self._reading()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            return
+        after = self._reading()
+        self.server_s, self.client_s, all_s = (
+            now - then for now, then in zip(after, self._before, strict=True)
+        )
+        self.others_s = max(0.0, all_s - self.server_s - self.client_s)
+
+    def _reading(self) -> tuple[float, float, float]:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return self._server.usage().cpu_s, children.ru_utime + children.ru_stime, busy_s()
+
+
+def busy_s() -> float:
+    """CPU seconds of all cores that were used or stolen since boot: proc(5), the first line of /proc/stat."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / TICKS_PER_S
