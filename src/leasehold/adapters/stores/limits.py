@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from leasehold.adapters.stores.trail import size_of
+from collections import Counter
+
 from leasehold.ports.store import Batch, CommitFailed, Limits
 
 
-def refuse_malformed(batch: Batch, limits: Limits) -> None:
-    """Raise CommitFailed where a batch is over the store's limits, ValueError where its maker has a bug."""
-    keys = len(batch.puts) + len(batch.finishes) + len(batch.deletes)
-    if keys > limits.keys:
+def checked_size(batch: Batch, limits: Limits) -> int:
+    """Bytes of keys, values and events.
+
+    Raises CommitFailed where the batch is over the store's limits, ValueError where its maker has a bug.
+    """
+    keys = _keys(batch)
+    if len(keys) > limits.keys:
         raise CommitFailed(
-            f"batch {batch.seq} has {keys:,} keys; this store takes {limits.keys:,} in one commit"
+            f"batch {batch.seq} has {len(keys):,} keys; this store takes {limits.keys:,} in one commit"
         )
-    size = size_of(batch)
+    size = len(batch.events) + sum(map(len, keys))
+    size += sum([len(value) for _, value in batch.puts]) + sum([len(value) for _, value in batch.finishes])
     if size > limits.bytes:
         raise CommitFailed(
             f"batch {batch.seq} has {size:,} bytes; this store takes {limits.bytes:,} in one commit"
         )
-    distinct = {key for key, _ in batch.puts}
-    distinct.update(key for key, _ in batch.finishes)
-    distinct.update(batch.deletes)
-    if len(distinct) != keys:
-        raise ValueError(f"batch {batch.seq} has the same key twice: {', '.join(_repeated(batch))}")
+    if len(set(keys)) != len(keys):
+        twice = [key for key, times in Counter(keys).items() if times > 1]
+        raise ValueError(f"batch {batch.seq} has the same key twice: {', '.join(twice[:3])}")
     if batch.events and not 0 < batch.first_event <= batch.last_event:
         raise ValueError(f"batch {batch.seq} has events numbered {batch.first_event} to {batch.last_event}")
+    return size
 
 
-def _repeated(batch: Batch) -> list[str]:
-    seen: set[str] = set()
-    twice: list[str] = []
-    for key in [*(key for key, _ in batch.puts), *(key for key, _ in batch.finishes), *batch.deletes]:
-        if key in seen:
-            twice.append(key)
-        seen.add(key)
-    return twice[:3]
+def _keys(batch: Batch) -> list[str]:
+    keys = [key for key, _ in batch.puts]
+    keys += [key for key, _ in batch.finishes]
+    keys += batch.deletes
+    return keys

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from leasehold.adapters.stores.limits import refuse_malformed
+from leasehold.adapters.stores.limits import checked_size
 from leasehold.adapters.stores.trail import Trail
 from leasehold.ports.archive import Fold
 from leasehold.ports.store import (
@@ -91,7 +91,7 @@ class Disk:
         self.holder: MemoryStore | None = None
         self.trail = Trail()
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: Batch, size: int) -> None:
         """Commit, or raise Fenced and change nothing."""
         if batch.seq != self.batch_seq + 1:
             raise Fenced(
@@ -109,7 +109,7 @@ class Disk:
             self.events.append(EventRow(batch.first_event, batch.last_event, wall_ms, batch.events))
             self.last_event = batch.last_event
         self.batch_seq = batch.seq
-        self.trail.add(batch)
+        self.trail.add(batch, size)
 
     def crash(self) -> None:
         """The process that held it is gone, without a word."""
@@ -147,7 +147,7 @@ class MemoryStore:
         return Snapshot(self.disk.batch_seq, self.disk.last_event, sorted(self.disk.live.items()))
 
     async def commit(self, batch: Batch) -> None:
-        refuse_malformed(batch, LIMITS)
+        size = checked_size(batch, LIMITS)
         await self._pause(self._faults.before_ms(batch))
         self._held()
         fate = self._faults.fate(batch)
@@ -155,7 +155,7 @@ class MemoryStore:
             raise CommitFailed("the disk is full")
         if fate is Fate.UNKNOWN_LOST:
             raise CommitUnknown(f"the outcome of batch {batch.seq} can't be told")
-        self.disk.apply(batch)
+        self.disk.apply(batch, size)
         await self._pause(self._faults.after_ms(batch))
         if fate is Fate.UNKNOWN_COMMITTED:
             raise CommitUnknown(f"the outcome of batch {batch.seq} can't be told")

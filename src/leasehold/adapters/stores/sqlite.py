@@ -8,6 +8,7 @@ certain before it is (see `_judge`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import struct
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 from leasehold.adapters.stores import sqlite_check, sqlite_schema
 from leasehold.adapters.stores.data_folder import LeaderLock, flush_folder, prepare
-from leasehold.adapters.stores.limits import refuse_malformed
+from leasehold.adapters.stores.limits import checked_size
 from leasehold.adapters.stores.sqlite_batch import Row, packed
 from leasehold.adapters.stores.trail import Trail
 from leasehold.adapters.stores.writer import WriterThread
@@ -107,10 +108,10 @@ class SqliteStore:
         return snapshot
 
     async def commit(self, batch: Batch) -> None:
-        refuse_malformed(batch, LIMITS)
+        size = checked_size(batch, LIMITS)
         row = packed(batch, self._wall_ms())
         durable = self._call(lambda: self._commit(batch, row))
-        durable.add_done_callback(lambda done: self._follow(batch, done))
+        durable.add_done_callback(lambda done: self._follow(batch, size, done))
         await asyncio.shield(durable)
 
     async def batch_seq(self) -> int:
@@ -138,15 +139,15 @@ class SqliteStore:
             raise StoreError(f"{self.path} is not open")
         return self._writer.call(job)
 
-    def _follow(self, batch: Batch, done: asyncio.Future[None]) -> None:
+    def _follow(self, batch: Batch, size: int, done: asyncio.Future[None]) -> None:
         if not done.cancelled() and done.exception() is None:
-            self._trail.add(batch)
+            self._trail.add(batch, size)
 
     def _learn(self, seq: int) -> None:
         """A batch whose outcome was unknown turns out to be there."""
         batch, self._unsettled = self._unsettled, None
         if batch is not None and batch.seq == seq:
-            self._trail.add(batch)
+            self._trail.add(batch, checked_size(batch, LIMITS))
 
     # -- on the writer's thread
 
@@ -259,7 +260,7 @@ class SqliteStore:
                 f"batch {batch.seq} does not follow the store's batch {seq}: another writer was here"
             ) from exc
         if code & 0xFF in DEFINITE or code == sqlite3.SQLITE_IOERR_WRITE:
-            self._shrink = code & 0xFF == sqlite3.SQLITE_FULL
+            self._shrink |= code & 0xFF == sqlite3.SQLITE_FULL
             raise CommitFailed(f"{self.path}: {self._said(exc)}") from exc
         self._unsettled = batch
         try:
@@ -335,11 +336,21 @@ class SqliteStore:
 
     def _tidy(self) -> None:
         """Move the journal's pages to the file. What fails is tried again later: the journal keeps them."""
-        mode, self._shrink = ("TRUNCATE" if self._shrink else "PASSIVE"), False
-        try:
-            self._held().execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-        except (sqlite3.Error, StoreError):
+        if self._connection is None:
             return
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            if self._shrink:
+                self._give_room_back(self._connection)
+
+    def _give_room_back(self, connection: sqlite3.Connection) -> None:
+        """On a full disk: cut the journal, which may be most of what we take, unless somebody reads it."""
+        connection.execute("PRAGMA busy_timeout = 0").fetchall()
+        try:
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._shrink = bool(is_busy)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}").fetchall()
 
     # -- errors
 

@@ -34,12 +34,11 @@ class Trail:
         self._seq = seq
         self._closed = False
 
-    def add(self, batch: Batch) -> None:
-        """Take a batch that is durable. One that is here already is not taken twice."""
+    def add(self, batch: Batch, size: int) -> None:
+        """Take a durable batch of `size` bytes. One that is here already is not taken twice."""
         if batch.seq <= self._seq:
             return
         assert batch.seq == self._seq + 1, f"batch {batch.seq} follows {self._seq}"
-        size = size_of(batch)
         self._seq = batch.seq
         self._kept.append((batch, size))
         self._bytes += size
@@ -79,12 +78,3 @@ class Trail:
         if seq < oldest:
             raise StoreError(f"batch {seq} is no longer kept (the oldest is {oldest}): load the store again")
         return self._kept[seq - oldest][0]
-
-
-def size_of(batch: Batch) -> int:
-    """Bytes of a batch's keys, values and events, as the limits count them."""
-    size = len(batch.events) + sum(map(len, batch.deletes))
-    for rows in (batch.puts, batch.finishes):
-        for key, value in rows:
-            size += len(key) + len(value)
-    return size
