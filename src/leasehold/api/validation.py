@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -54,9 +54,8 @@ def _unknown(name: str, path: str, schema: type[msgspec.Struct]) -> tuple[str, s
 
 def _allowed(schema: type[msgspec.Struct], path: str) -> str:
     found = _type_at(schema, path)
-    info = msgspec.inspect.type_info(found) if found is not None else None
-    if isinstance(info, msgspec.inspect.LiteralType):
-        return f"one of {', '.join(str(value) for value in info.values)}"
+    if get_origin(found) is Literal:
+        return f"one of {', '.join(str(value) for value in get_args(found))}"
     return "one of the values that the schema lists"
 
 
