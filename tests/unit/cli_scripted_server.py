@@ -1,4 +1,4 @@
-"""A server for the tests of the command line that answers as a test tells it to: on a Unix socket, over real HTTP."""
+"""A server for tests of the command line: it answers as a test tells it to, on a Unix socket, over HTTP."""
 
 from __future__ import annotations
 

@@ -24,13 +24,14 @@ def pick(typed: str, ids: Iterable[str]) -> str:
 
 
 def lease_id(session: Session, typed: str) -> str:
-    """The full id of a lease, live or ended lately."""
+    """The full id of a lease, live or ended; a shortened one among those live or ended lately."""
     from leasehold.client import calls
-    from leasehold.model.ids import DIGITS
+    from leasehold.model.errors import NotFound
 
     if not typed.startswith("lease-"):
         raise Failed(exits.USAGE, f"{typed} is no lease's id: expected lease-… (see `leasehold get leases`)")
-    if len(typed) == len("lease-") + DIGITS:
-        return typed
-    status = session.client.send(calls.STATUS)
+    try:
+        return session.client.send(calls.LEASE, path={"lease_id": typed}).lease_id
+    except NotFound:
+        status = session.client.send(calls.STATUS)
     return pick(typed, [lease.lease_id for lease in [*status.active, *status.ended]])

@@ -86,6 +86,8 @@ def _background(session: Session, loaded: Loaded, flags: dict[str, object]) -> i
         if not daemon.ready(data)[0]:
             daemon.await_ready_of(pid, data)
     _announce(session, data, pid, was_running=running is not None)
+    if running is None and loaded.settings.preset == "auto":
+        _say_preset(session)
     return exits.DONE
 
 
@@ -111,6 +113,14 @@ def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> N
     session.say(f"{state} (process {pid}), preset {status.preset}; {headline}")
     session.say(f"data in {data}; programs without the Unix socket use the token in {data / TOKEN}")
     session.say("try: leasehold run -- make test")
+
+
+def _say_preset(session: Session) -> None:
+    """Say what the server has found out for itself by the same look (SENSE-13)."""
+    from leasehold.bootstrap import detect
+
+    preset, reason = detect()
+    session.say(f"preset {preset}: {reason}; `up --preset` or `preset` in the configuration says otherwise")
 
 
 def _down(session: Session, data: Path, *, uninstall: bool) -> int:

@@ -27,6 +27,7 @@ class Call(Generic[B, A]):
     def __init__(self, path: tuple[str, str], body: type[B], answer: type[A]) -> None:
         self.method, self.template = path
         self.body = body
+        self.answer = answer
         self._decoder = msgspec.json.Decoder(answer)
         self._answers = answer is not type(None)
 

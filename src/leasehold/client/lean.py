@@ -124,14 +124,7 @@ class Connection:
     def _connect(self, timeout_s: float) -> socket.socket:
         endpoint = self.endpoint
         try:
-            if endpoint.socket_path:
-                found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                found.settimeout(timeout_s)
-                _connect_unix(found, endpoint.socket_path)
-            else:
-                found = socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s)
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _secured(found, endpoint.host) if endpoint.tls else found
+            return _connected(endpoint, timeout_s)
         except TimeoutError:
             raise Unreachable(f"the server at {endpoint} does not answer", hangs=True) from None
         except OSError as error:
@@ -162,6 +155,22 @@ class Connection:
 
 class _Closed(Exception):
     """The server closed the connection before any byte of an answer."""
+
+
+def _connected(endpoint: Endpoint, timeout_s: float) -> socket.socket:
+    """A fresh connection. Raises OSError."""
+    if not endpoint.socket_path:
+        found = socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _secured(found, endpoint.host) if endpoint.tls else found
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.settimeout(timeout_s)
+        _connect_unix(found, endpoint.socket_path)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def _connect_unix(found: socket.socket, path: str) -> None:
