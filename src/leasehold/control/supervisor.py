@@ -22,7 +22,7 @@ from leasehold.model.node import NodeView
 log = structlog.get_logger(__name__)
 
 TICK_MS = 500
-"""How often due times are looked at; expiry happens within a second of the time due (LEASE-10)."""
+"""The longest time between two looks at what is due; an unconfirmed offer ends at its time, not later."""
 
 FLUSH_MS = 5_000
 """How often folded counters and what was learned are written (LEASE-16)."""
@@ -71,7 +71,8 @@ class Supervisor:
 
     async def start(self) -> None:
         await self._ledger.start()
-        for every_ms, work in ((TICK_MS, self._tick), (FLUSH_MS, self._flush), (CARE_MS, self._care)):
+        self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
+        for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
 
     async def stop(self) -> None:
@@ -102,7 +103,17 @@ class Supervisor:
             except Exception:  # A loop outlives what it does; the next round tries again.
                 log.exception("loop", every_ms=every_ms)
 
-    async def _tick(self) -> None:
+    async def _ticks(self) -> None:
+        while True:
+            next_ms = self.leases.timers.next_ms()
+            left_ms = TICK_MS if next_ms is None else min(TICK_MS, next_ms - self._clock.now_ms())
+            await self._clock.sleep(max(1, left_ms))
+            try:
+                self._tick()
+            except Exception:  # The next tick tries again: what is due must not wait for ever.
+                log.exception("tick")
+
+    def _tick(self) -> None:
         self._ledger.alive()
         if self._ledger.ready:
             now_ms = self._clock.now_ms()

@@ -40,5 +40,9 @@ class Timers:
             due.append(key)
         return due
 
+    def next_ms(self) -> int | None:
+        """When something may be due next; None when nothing is set. Never later than the truth."""
+        return self._heap[0][0] if self._heap else None
+
     def __len__(self) -> int:
         return len(self._due)
