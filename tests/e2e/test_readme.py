@@ -67,8 +67,14 @@ class Reader:
             for name, value in os.environ.items()
             if not name.startswith(("LEASEHOLD", "VIRTUAL_ENV", "XDG_"))
         }
-        # What else the machine does must not change what the README shows, so its load is not judged here.
-        self.env = kept | {"HOME": str(home), "LEASEHOLD_PORT": str(self.port), "LEASEHOLD_PRESET": "always"}
+        self.env = kept | {
+            "HOME": str(home),
+            "LEASEHOLD_PORT": str(self.port),
+            # Another server of root's may listen in the usual place.
+            "LEASEHOLD_RUN_DIR": str(home / "run"),
+            # What else the machine does must not change what the README shows: its load is not judged.
+            "LEASEHOLD_PRESET": "always",
+        }
         self._exported: list[str] = []
 
     def type(self, block: Block) -> str:
