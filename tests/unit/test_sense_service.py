@@ -73,7 +73,7 @@ async def test_a_state_is_known_within_a_second_of_the_start() -> None:
 
 @pytest.mark.requirement("SENSE-11")
 async def test_a_busy_first_half_second_does_not_bind() -> None:
-    """The start itself is work; when it is over the machine is quiet within seconds, without the dwell time."""
+    """The start itself is work; when it is over the machine is quiet in seconds, without the dwell time."""
     async with started() as subject:
         subject.machine.others_pct = 100.0
         assert (await subject.seconds(0.5)).state == "BUSY"
