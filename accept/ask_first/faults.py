@@ -271,7 +271,7 @@ def filled(server: Server, folder: Path) -> str:
     expect(server.status()["read_only"] is True, "status does not say read-only")
     expect(server.get(path)[0] == 200, "a read was refused")
     expect(server.post(f"{path}/heartbeat", beat)[0] == 200, "a renewal was refused")
-    status, remembered = server.post(f"{path}/release", beat)
+    status, _ = server.post(f"{path}/release", beat)
     expect(status in (200, 503), f"a release answered {status}")
     hog.unlink()
     again = until(lambda: server.get("/ready", token=False)[0] == 200, 15)

@@ -72,7 +72,7 @@ def two_after_each_other(server: Server, scratch: Path, holds_s: float) -> tuple
     """A command that holds the room for `holds_s`, and one that waits for it."""
     first, second = scratch / "first", scratch / "second"
     one = work(server, first, holds_s)
-    expect(until(lambda: began(first) is not None, 20) is not None, "the first command did not start")
+    expect(until(lambda: began(first) is not None, 90) is not None, "the first command did not start")
     two = work(server, second, 1)
     expect(
         until(lambda: bool(server.status()["waiting"]), 20) is not None, "the second command does not wait"
@@ -181,7 +181,7 @@ def server_stopped_long(product: Product) -> str:
 @check(
     "pause.wall_clock",
     "The wall clock moved an hour back and forth under the real program: no lease granted twice, none lost that was renewed",
-    command="LD_PRELOAD=wall_clock.so LEASEHOLD_WALL_OFFSET=offset leasehold up --foreground; echo 3600 > offset",
+    command="LD_PRELOAD=wall_clock.so WALL_CLOCK_OFFSET_FILE=offset leasehold up --foreground; echo 3600 > offset",
     kind="quiet",
     budget_s=180,
 )
@@ -195,7 +195,7 @@ def wall_clock(product: Product) -> str:
         built = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=False)
         if built.returncode:
             raise Skipped("no C compiler to build the library that moves the clock")
-        with product.server(preload=str(library), LEASEHOLD_WALL_OFFSET=str(offset)) as server:
+        with product.server(preload=str(library), WALL_CLOCK_OFFSET_FILE=str(offset)) as server:
             first, second, one, two = two_after_each_other(server, scratch, 75)
             before = live(server)[0]
             shown = set()

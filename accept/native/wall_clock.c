@@ -1,5 +1,5 @@
 /* Moves the wall clock of one program, and nothing else: CLOCK_REALTIME gains the seconds written in the file that
- * LEASEHOLD_WALL_OFFSET names, read again at each call, so that a test can let it jump. Boot and monotonic clocks are
+ * WALL_CLOCK_OFFSET_FILE names, read again at each call, so that a test can let it jump. Boot and monotonic clocks are
  * the kernel's own. cc -shared -fPIC -O2 -o wall_clock.so wall_clock.c -ldl */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static long shift_s(void) {
-    const char *path = getenv("LEASEHOLD_WALL_OFFSET");
+    const char *path = getenv("WALL_CLOCK_OFFSET_FILE");
     char text[32];
     if (!path) return 0;
     int file = open(path, O_RDONLY | O_CLOEXEC);
