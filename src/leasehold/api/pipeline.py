@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeVar
@@ -27,10 +28,12 @@ from leasehold.model.errors import (
 )
 from leasehold.model.principal import Principal
 from leasehold.ports.store import StoreError
+from leasehold.runtime import context
 from leasehold.runtime.logging import get_logger
 from leasehold.wire.problem import MEDIA_TYPE
 
 log = get_logger(__name__)
+log_level = logging.getLogger(__name__)
 
 Headers = Mapping[bytes, bytes]
 Scope = MutableMapping[str, Any]
@@ -90,20 +93,36 @@ class Pipeline:
         request_id: str,
     ) -> Answer:
         """Never raises but ClientGone and CancelledError: every error is an answer."""
+        if "lease_id" in path:
+            context.bind(lease_id=path["lease_id"])
         try:
             result = await self._call(prepared, scope, headers, receive, path)
         except LeaseholdError as error:
             if type(error) is LeaseholdError:
                 log.exception("call_failed", route=prepared.endpoint.path)
-            return refusal(error, request_id)
+            answer = self._refusal(error, request_id)
         except ClientGone:
             raise
         except StoreError as error:
-            return refusal(StoreUnavailable(str(error)), request_id)
+            answer = self._refusal(StoreUnavailable(str(error)), request_id)
         except Exception:  # The last resort: nobody gets a stack trace for an answer.
             log.exception("call_failed", route=prepared.endpoint.path)
-            return refusal(internal(), request_id)
-        return success(result, request_id)
+            answer = refusal(internal(), request_id)
+        else:
+            answer = success(result, request_id)
+        if log_level.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "answered",
+                method=prepared.endpoint.method,
+                route=prepared.endpoint.path,
+                status=answer.status,
+            )
+        return answer
+
+    def _refusal(self, error: LeaseholdError, request_id: str) -> Answer:
+        """An error may name what it was asked about: no secret goes out that way either (OPS-8)."""
+        answer = refusal(error, request_id)
+        return answer._replace(body=self._redact(answer.body))
 
     async def _call(
         self, prepared: Prepared, scope: Scope, headers: Headers, receive: Receive, path: dict[str, str]
@@ -143,8 +162,10 @@ class Pipeline:
         endpoint = prepared.endpoint
         params: Any = NOTHING
         if endpoint.path_params is not None:
+            if not endpoint.hot:  # Hot ones only look their ids up.
+                path = {name: self._redact(value.encode()).decode() for name, value in path.items()}
             params = validation.converted(path, endpoint.path_params, "path")
-        question = _query(endpoint, scope["query_string"])
+        question = _query(endpoint, self._redact(scope["query_string"]))
         call: Call[Any, Any, Any] = Call(services, principal, None, question, params)
         if prepared.decode is not None:
             exchange = scope.get(EXCHANGE)

@@ -11,7 +11,10 @@ from leasehold.model.quiet import checked
 
 def check(settings: Settings) -> None:
     """Raise ValueError with the key and what was expected."""
-    checked(settings.quiet)
+    try:
+        checked(settings.quiet)
+    except ValueError as error:
+        raise ValueError(f"quiet.{error}") from None
     for key, value, least, most in _ranges(settings):
         if not least <= value <= most:
             raise ValueError(f"{key}: expected {least} to {most}, got {value}")

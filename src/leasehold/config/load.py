@@ -15,7 +15,7 @@ import msgspec
 from leasehold.config.check import check
 from leasehold.config.settings import Settings
 from leasehold.model.priority import Priority
-from leasehold.model.quiet import PRESETS, QuietSettings
+from leasehold.model.quiet import INPUTS, PRESETS, Endpoints, QuietSettings
 
 PREFIX = "LEASEHOLD_"
 
@@ -29,7 +29,8 @@ RESERVED_PREFIX = "LEASEHOLD_TEST_"
 
 FILE_BYTES_MAX = 1 << 20
 
-Origin = Literal["default", "file", "environment", "flag"]
+Key = tuple[str, ...]
+"""`("log", "levels", "leasehold.api")`: a name may have dots of its own."""
 
 
 class ConfigError(Exception):
@@ -68,22 +69,22 @@ def load(
     Raises ConfigError.
     """
     path = config_file(env)
-    found = [] if path is None else [(str(path), *leaf) for leaf in _leaves(_read(path), Settings, str(path))]
+    found: list[tuple[str, Key, Any]] = []
+    if path is not None:
+        found += [(str(path), key, value) for key, value in _leaves(_read(path), Settings, str(path))]
     found += _variables(env)
-    for key, value in flags.items():
-        _known(key.split("."), Settings, "flag")
-        found.append(("flag", key, value))
-    preset = next((value for _, key, value in reversed(found) if key == "preset"), "auto")
+    found += [("flag", _known(key.split("."), "flag")[0], value) for key, value in flags.items()]
+    preset = next((value for _, key, value in reversed(found) if key == ("preset",)), "auto")
     chosen, reason = detect() if preset == "auto" else (preset, "")
     merged: dict[str, Any] = msgspec.to_builtins(
         Settings(data=str(default_data(env)), quiet=PRESETS.get(str(chosen), QuietSettings()))
     )
     origins: dict[str, str] = {}
     for source, key, value in found:
-        if key == "quiet.preset":
+        if key == ("quiet", "preset"):
             raise ConfigError(f"{source}: set `preset`, not quiet.preset")
         _put(merged, key, value)
-        origins[key] = source
+        origins[".".join(key)] = source
     settings = _converted(merged, origins)
     try:
         check(settings)
@@ -131,14 +132,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: can't be read: {error}") from None
 
 
-def _variables(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
-    """Variables that are settings: name, dotted key, value. Raises ConfigError for unknown ones."""
+def _variables(env: Mapping[str, str]) -> Iterator[tuple[str, Key, Any]]:
+    """Variables that are settings: name, key, value. Raises ConfigError for unknown ones."""
     for name in sorted(env):
         if not name.startswith(PREFIX) or name in RESERVED or name.startswith(RESERVED_PREFIX):
             continue
-        parts = name.removeprefix(PREFIX).lower().split("__")
-        kind = _known(parts, Settings, name)
-        yield name, ".".join(parts), _parsed(env[name], kind, name)
+        key, kind = _known(name.removeprefix(PREFIX).lower().split("__"), name)
+        yield name, key, _parsed(env[name], kind, name)
 
 
 def _parsed(text: str, kind: Any, name: str) -> Any:
@@ -151,30 +151,39 @@ def _parsed(text: str, kind: Any, name: str) -> Any:
     return text
 
 
-def _leaves(table: dict[str, Any], kind: Any, source: str, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of everything that a file sets. Raises ConfigError for unknown keys."""
-    for key, value in table.items():
-        dotted = f"{above}{key}"
-        inner = _known([*above.rstrip(".").split("."), key] if above else [key], Settings, source)
+def _leaves(table: dict[str, Any], kind: Any, source: str, above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Keys of everything that a file sets. Raises ConfigError for unknown ones."""
+    for name, value in table.items():
+        key = (*above, name)
+        inner = _below(kind, key, source)
         if isinstance(value, dict) and (_is_struct(inner) or get_origin(inner) is dict):
-            yield from _leaves(value, inner, source, f"{dotted}.")
+            yield from _leaves(value, inner, source, key)
         else:
-            yield dotted, value
+            yield key, value
 
 
-def _known(parts: list[str], kind: Any, source: str) -> Any:
-    """The type of a setting. Raises ConfigError, with the nearest name, where there is no such setting."""
-    for depth, part in enumerate(parts):
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-            continue
-        fields = _fields(kind)
-        if part not in fields:
-            nearest = difflib.get_close_matches(part, fields, n=1)
-            hint = f"; did you mean {'.'.join([*parts[:depth], nearest[0]])}?" if nearest else ""
-            raise ConfigError(f"{source}: unknown setting {'.'.join(parts)}{hint}")
-        kind = fields[part]
-    return kind
+def _known(parts: list[str], source: str) -> tuple[Key, Any]:
+    """The key of a setting, and its type. In a table of plain values the rest is one name, dots and all."""
+    kind: Any = Settings
+    key: Key = ()
+    while parts:
+        plain = get_origin(kind) is dict and not _is_struct(get_args(kind)[1])
+        name, parts = (".".join(parts), []) if plain else (parts[0], parts[1:])
+        key = (*key, name)
+        kind = _below(kind, key, source)
+    return key, kind
+
+
+def _below(kind: Any, key: Key, source: str) -> Any:
+    """The type of what the last name of `key` stands for. Raises ConfigError with the nearest there is."""
+    if get_origin(kind) is dict and key[:-1] != ("quiet", "inputs"):
+        return get_args(kind)[1]
+    fields = dict.fromkeys(INPUTS, Endpoints) if get_origin(kind) is dict else _fields(kind)
+    if key[-1] in fields:
+        return fields[key[-1]]
+    nearest = difflib.get_close_matches(key[-1], fields, n=1)
+    hint = f"; did you mean {'.'.join([*key[:-1], nearest[0]])}?" if nearest else ""
+    raise ConfigError(f"{source}: unknown setting {'.'.join(key)}{hint}")
 
 
 def _fields(kind: Any) -> dict[str, Any]:
@@ -188,8 +197,8 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _put(merged: dict[str, Any], key: str, value: Any) -> None:
-    *above, last = key.split(".")
+def _put(merged: dict[str, Any], key: Key, value: Any) -> None:
+    *above, last = key
     for part in above:
         merged = merged.setdefault(part, {})
     if isinstance(value, dict) and isinstance(merged.get(last), dict):
@@ -206,8 +215,17 @@ def _converted(merged: dict[str, Any], origins: Mapping[str, str]) -> Settings:
         what, _, path = str(error).partition(" - at `$.")
         key = path.rstrip("`")
         source = next((origins[one] for one in origins if key.startswith(one)), "settings")
-        expected = what if what.startswith("Expected") else "Expected one of the values in the reference"
-        raise ConfigError(f"{source}: {key}: {expected[0].lower()}{expected[1:].replace('`', '')}") from None
+        raise ConfigError(f"{source}: {key}: {_expected(what, key)}") from None
+
+
+def _expected(what: str, key: str) -> str:
+    """What msgspec expected, without the value that it found."""
+    kind = _known(key.split("."), "settings")[1] if "[" not in key else None
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(get_args(kind))}"
+    if not what.startswith("Expected"):
+        return "expected one of the values in the reference"
+    return f"expected{what.removeprefix('Expected').partition(', got ')[0].replace('`', '')}"
 
 
 def _priority(value: Any) -> Any:

@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.config.load import Loaded
 from leasehold.config.settings import FIXED, Settings
+from leasehold.model.priority import Priority
 
 ID = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,8 +44,12 @@ def _flat(table: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file. Every key may be left out."""
+    """The JSON Schema of the configuration file. Whatever is left out keeps its default."""
     found = msgspec.json.schema(Settings)
+    for definition in found["$defs"].values():
+        definition.pop("required", None)
+    names = {"enum": [priority.name for priority in Priority]}
+    found["$defs"]["Priority"] = {"anyOf": [names, found["$defs"]["Priority"]]}
     return {"$schema": ID, "title": "Leasehold's configuration", **found}
 
 
