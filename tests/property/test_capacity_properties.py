@@ -28,7 +28,7 @@ leases = st.lists(
         units=st.integers(0, 60),
         holder=st.sampled_from(["ann", "bob"]),
         cpu=st.integers(0, 2_000),
-        memory=st.integers(0, 8 * GIB),
+        memory=st.sampled_from([0, 0, GIB, 5 * GIB, 8 * GIB]),
         disk=st.integers(0, 60 * GIB),
         named=names.map(lambda found: found.items()),
         constraints=st.lists(st.sampled_from(list(Constraint)), unique=True).map(tuple),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,15 +13,17 @@ from leasehold.core import order
 from leasehold.core.line import Line, plain_cost
 from leasehold.model.line import Flow, Waiter
 from leasehold.model.priority import Priority
+from leasehold.model.settings import LineSettings
 from leasehold.testing.waiting import LINE, ask, line_of, waiter
 
 asks = st.builds(
     ask,
-    units=st.integers(1, 90),
+    units=st.sampled_from([0, 10, 10, 30, 90]),
     holder=st.sampled_from(["ann", "bob", "cy/d", "eve"]),
     tenant=st.sampled_from(["default", "lab"]),
     priority=st.sampled_from(list(Priority)),
-    expected_ms=st.integers(1, 100_000),
+    named=st.just([("lock:db", 1)]),
+    expected_ms=st.sampled_from([1_000, 60_000]),
     bound_ms=st.sampled_from([0, 1_000, 60_000]),
 )
 waiting = st.lists(st.tuples(asks, st.integers(0, 10_000)), max_size=40).map(
@@ -28,9 +31,9 @@ waiting = st.lists(st.tuples(asks, st.integers(0, 10_000)), max_size=40).map(
 )
 
 
-def served(line: Line, flows: order.Flows) -> list[str]:
+def served(line: Line, flows: order.Flows, settings: LineSettings = LINE, now_ms: int = 0) -> list[str]:
     """Everybody in the order of one pass in which everything fits."""
-    walk = line.walk(flows, LINE, 0, plain_cost)
+    walk = line.walk(flows, settings, now_ms, plain_cost)
     found = []
     while (each := walk.next()) is not None:
         walk.take()
@@ -39,21 +42,24 @@ def served(line: Line, flows: order.Flows) -> list[str]:
 
 
 @pytest.mark.requirement("QUEUE-6")
-@given(waiting)
-def test_one_pass_is_the_same_as_many(waiters: list[Waiter]) -> None:
+@given(waiting, st.booleans())
+def test_one_pass_is_the_same_as_many(waiters: list[Waiter], strict: bool) -> None:
     """Granting all in one pass gives the order of granting one at a time and looking afresh."""
     line = line_of(waiters)
-    at_once = served(line, {})
+    settings = msgspec.structs.replace(LINE, strict=(Priority.LOW, Priority.HIGH)) if strict else LINE
+    now_ms = LINE.offsets_ms[Priority.LOW] + 5_000
+    at_once = served(line, {}, settings, now_ms)
     flows: dict[str, Flow] = {}
     one_by_one = []
     while len(line):
-        first = line.walk(flows, LINE, 0, plain_cost).next()
+        first = line.walk(flows, settings, now_ms, plain_cost).next()
         assert first is not None
-        assert line.position(first.ticket, flows, LINE) == 1
+        assert line.position(first.ticket, flows, settings, now_ms=now_ms) == 1
         one_by_one.append(first.ticket)
         line.remove(first.ticket)
-        for flow in order.charged(flows, first.ask, plain_cost(first.ask.charge), LINE):
-            flows[flow.key] = flow
+        if first.ask.charge.is_work:
+            for flow in order.charged(flows, first.ask, plain_cost(first.ask.charge), settings):
+                flows[flow.key] = flow
     assert at_once == one_by_one
 
 

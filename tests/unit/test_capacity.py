@@ -72,11 +72,13 @@ def test_the_sentence_of_units_is_exact() -> None:
 def test_other_dimensions_are_named_and_come_first() -> None:
     """Each dimension that is short has its own sentence, units last; shown figures never seem to fit."""
     held = ask(60, cpu=3_000, memory=8 * GIB + 1, disk=60 * GIB, named=[("device:gpu:0", 1), ("lock:db", 1)])
-    wanted = ask(50, cpu=2_000, memory=8 * GIB, disk=60 * GIB, named=[("device:gpu:0", 1), ("lock:db", 1)])
+    wanted = ask(
+        50, cpu=2_000, memory=8 * GIB + 1, disk=60 * GIB, named=[("device:gpu:0", 1), ("lock:db", 1)]
+    )
     short = capacity.shortfalls(book_of([lease(1, held)]), QUIET, TOTALS, {}, wanted.charge)
     assert [capacity.sentence(each) for each in short] == [
         "cpu: used=3000m, requested=2000m, capacity=4000m",
-        "memory: used=8193MiB, requested=8192MiB, capacity=16128MiB",
+        "memory: used=8193MiB, requested=8193MiB, capacity=16128MiB",
         "disk: used=61440MiB, requested=61440MiB, capacity=101376MiB",
         "device:gpu:0: used=1, requested=1, capacity=1",
         "lock:db: used=1, requested=1, capacity=1",
@@ -100,6 +102,7 @@ def test_nothing_new_starts_while_memory_is_overcommitted() -> None:
     shrunk = msgspec.structs.replace(QUIET, memory_bytes=4 * GIB)
     short = capacity.shortfalls(book, shrunk, TOTALS, {}, ask(1).charge)
     assert [each.dimension for each in short] == ["memory"]
+    assert not capacity.fits(book, shrunk, TOTALS, {}, ask(1).charge)
     assert capacity.fits(book, shrunk, TOTALS, {}, Charge(named=(("lock:db", 1),)))
 
 

@@ -202,6 +202,17 @@ def test_counts_are_limits_and_not_reservations() -> None:
     assert made.reserved is None
 
 
+@pytest.mark.requirement("LEASE-4", "QUEUE-7")
+def test_the_last_lease_that_a_holder_may_have_is_kept_for_its_reservation() -> None:
+    """Only the reserved waiter's own holder is held back by that count; others of the same shape start."""
+    settings = PolicySettings(capacity=CapacitySettings(max_per_holder_per_node=2))
+    running = [lease(1, ask(60, holder="bob", bound_ms=60 * SECOND)), lease(2, ask(1, holder="ann"))]
+    waiters = line(ask(80, holder="ann"), ask(1, holder="ann"), ask(1, holder="cy"))
+    made = plan(waiters, running, settings=settings)
+    assert numbers(made) == [2]
+    assert [each.why for each in made.passed] == [Why.NO_ROOM, Why.WOULD_DELAY]
+
+
 @pytest.mark.requirement("QUEUE-8", "INV-8")
 def test_a_pass_looks_at_a_limited_number() -> None:
     """At the limit the pass ends, and says whether another one is due."""

@@ -48,6 +48,17 @@ def test_a_suggestion_covers_the_p95() -> None:
 
 
 @pytest.mark.requirement("LEASE-15")
+def test_folding_never_takes_a_quantile_below_the_truth() -> None:
+    """Of thirty very different values the low ones are folded upwards; the high ones stay sharp."""
+    sketch = Sketch()
+    for power in range(30):
+        sketch = learn.seen(sketch, 1 << power)
+    for percent, power in ((10, 2), (50, 14), (80, 23), (95, 28), (100, 29)):
+        assert learn.quantile(sketch, percent) >= 1 << power
+    assert learn.quantile(sketch, 95) <= (1 << 28) * 5 // 4
+
+
+@pytest.mark.requirement("LEASE-15")
 def test_nothing_is_suggested_from_too_little() -> None:
     """Two leases are no ground for advice; three are."""
     assert learn.suggest(after((1, 1, 1), (1, 1, 1)), TOTALS) is None

@@ -62,6 +62,30 @@ def test_a_strict_lane_serves_what_is_overdue_first() -> None:
     assert tickets(line, flows, strict=(Priority.LOW,))[:2] == [5, 0]
 
 
+@pytest.mark.requirement("QUEUE-6")
+def test_a_strict_lane_takes_v_with_it() -> None:
+    """When an overdue job moves V past others' tags, these all start at V, and go by priority again."""
+    overdue = msgspec.structs.replace(waiter(0, ask(priority=Priority.LOW)), due_ms=1_000)
+    line = line_of([overdue, waiter(1, ask()), waiter(2, ask(priority=Priority.HIGH))])
+    flows = {
+        key: Flow(key, finish)
+        for key, finish in (("default/ann/LOW", 10**9), ("default/ann/HIGH", 500), ("default/ann/NORMAL", 0))
+    }
+    assert tickets(line, flows) == [1, 2, 0]
+    assert tickets(line, flows, strict=(Priority.LOW,)) == [0, 2, 1]
+
+
+@pytest.mark.requirement("LEASE-24")
+def test_locks_and_slots_move_no_tags() -> None:
+    """They press nothing, so a holder's locks don't wait for its turn: all go by their numbers."""
+    lock = [("lock:db", 1)]
+    line = line_of(
+        waiter(number, ask(0, holder=holder, named=lock))
+        for number, holder in enumerate(("ann", "ann", "bob"))
+    )
+    assert tickets(line) == [0, 1, 2]
+
+
 def test_a_ticket_stands_once() -> None:
     """Adding it twice is a mistake; removing it twice is not; who comes back keeps the place."""
     line = line_of(waiter(number, ask()) for number in range(3))

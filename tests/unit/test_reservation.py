@@ -64,6 +64,15 @@ def test_the_earliest_time_is_when_enough_has_ended() -> None:
 
 
 @pytest.mark.requirement("QUEUE-7")
+def test_what_ends_at_one_instant_ends_together() -> None:
+    """Room that comes at the reserved instant itself is there for others too."""
+    leases = [lease(number, ask(40, bound_ms=30 * SECOND)) for number in range(2)]
+    found = earliest(ask(50), leases)
+    assert found is not None
+    assert (found.start_ms, found.spare["units"]) == (30 * SECOND, 40)
+
+
+@pytest.mark.requirement("QUEUE-7")
 def test_leases_without_a_bound_are_not_counted_on() -> None:
     """Where bounded ones suffice the time is firm; where an unbounded one must end it is a guess."""
     leases = [lease(1, ask(40, expected_ms=5 * SECOND)), lease(2, ask(40, bound_ms=30 * SECOND))]

@@ -163,12 +163,25 @@ class _Pass:
         )
 
     def _kept_first(self) -> int:
-        """The waiter that holds the reservation comes before everybody, as long as it may start at all."""
+        """The waiter that holds the reservation comes before everybody, as long as it may start at all.
+
+        Only those pollers go before it whose turn it was already when it got there: else their room would be
+        given away between two of their calls.
+        """
+        looked = 0
+        for ticket in self.kept.behind if self.kept is not None else ():
+            poller = self.line.waiter(ticket)
+            if (
+                poller is not None
+                and self._may_come_first(poller)
+                and self.room.holds(self.trial, poller.ask)
+            ):
+                self.walk.take_first(poller)
+                self._start(poller)
+                looked += 1
         waiter = self.line.waiter(self.kept.ticket) if self.kept is not None else None
-        if waiter is None or not self._counts(waiter.ticket):
-            return 0
-        if self.gate(waiter) is not None:
-            return 0
+        if waiter is None or not self._may_come_first(waiter):
+            return looked
         if self.room.holds(self.trial, waiter.ask):
             self.walk.take_first(waiter)
             self._start(waiter)
@@ -176,7 +189,10 @@ class _Pass:
             self.walk.leave_out(waiter.ticket)
             self._reserve(waiter)
             self._note(waiter, Why.NO_ROOM)
-        return 1
+        return looked + 1
+
+    def _may_come_first(self, waiter: Waiter) -> bool:
+        return self._counts(waiter.ticket) and self.gate(waiter) is None
 
     def _look(self, waiter: Waiter) -> None:
         """Judge the waiter that is shown, and tell the walk."""
@@ -219,7 +235,14 @@ class _Pass:
     def _reserve(self, waiter: Waiter) -> None:
         self.reserved_holder = waiter.ask.holder
         self.reserved = reservation.earliest(
-            waiter.ticket, waiter.ask, self.trial, self.room, self.running, self.now_ms, kept=self.kept
+            waiter.ticket,
+            waiter.ask,
+            self.trial,
+            self.room,
+            self.running,
+            self.now_ms,
+            kept=self.kept,
+            behind=tuple(self.holding),
         )
 
     def _start(self, waiter: Waiter) -> None:

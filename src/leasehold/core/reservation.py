@@ -96,7 +96,7 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     bounds are kept and capacity does not shrink; else it is a guess. `since_ms` is when the waiter first
     stood here. `spare` is what is left over beside it at `start_ms`, in the dimensions that it needs (others
     do not matter to it). `usable_units` is what the node had to give then. `note` says why an earlier promise
-    was broken, where one was.
+    was broken, where one was. `behind` are pollers whose turn came before it, and whose room is kept back.
     """
 
     ticket: str
@@ -106,6 +106,7 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     spare: dict[str, int]
     usable_units: int
     note: str = ""
+    behind: tuple[str, ...] = ()
 
 
 def running(lease: Lease, now_ms: int) -> Running:
@@ -131,11 +132,13 @@ def earliest(
     now_ms: int,
     *,
     kept: Reservation | None = None,
+    behind: tuple[str, ...] = (),
 ) -> Reservation | None:
     """When `ask` fits if leases end as they should; None when it would not fit even after all of them.
 
     `leases` are all whose charges stand in `book`. `kept` is the reservation that was there before: if it was
-    this waiter's, its time counts from then, and a promise that could not be kept is noted.
+    this waiter's, its time counts from then, and a promise that could not be kept is noted. `behind` is noted
+    in the reservation.
     """
     if kept is not None and kept.ticket != ticket:
         kept = None
@@ -157,7 +160,8 @@ def earliest(
         return None
     trial.add_ask(ask)
     note = _why_broken(kept, start_ms, firm, room, leases, now_ms) if kept is not None else ""
-    return Reservation(ticket, start_ms, firm, since_ms, room.left(trial, ask), room.usable.units, note)
+    left = room.left(trial, ask)
+    return Reservation(ticket, start_ms, firm, since_ms, left, room.usable.units, note, behind)
 
 
 def _until_it_fits(
