@@ -17,7 +17,7 @@ class Cycles:
     p99_ms: float
     server_cpu_s: float
     client_cpu_s: float = 0.0
-    others_cpu_s: float = 0.0
+    others_share: float = 0.0
     denials: int = 0
 
     @classmethod
@@ -28,7 +28,7 @@ class Cycles:
         *,
         server_cpu_s: float,
         client_cpu_s: float = 0.0,
-        others_cpu_s: float = 0.0,
+        others_share: float = 0.0,
         denials: int = 0,
     ) -> Cycles:
         """From the latency of each cycle that ended inside a window of `seconds`."""
@@ -38,6 +38,6 @@ class Cycles:
             p99_ms=percentile(latencies_us, 0.99) / 1_000,
             server_cpu_s=server_cpu_s,
             client_cpu_s=client_cpu_s,
-            others_cpu_s=others_cpu_s,
+            others_share=others_share,
             denials=denials,
         )

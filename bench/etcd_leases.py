@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bench.control import flushes_per_s
 from bench.cycles import Cycles
+from bench.machine import disturbance
 from bench.peers import etcd
 from bench.peers.environment import PeerUnavailable
 from bench.report import Figure, Report
@@ -35,7 +36,8 @@ def run(setup: Setup) -> Report:
         return Report(name="etcd_leases", requirement=REQUIREMENT, not_measured=(str(error),))
     figures = [figure for clients in CLIENTS for figure in side_figures("etcd", clients, rounds[clients])]
     figures.append(control_figure(controls))
-    return Report(name="etcd_leases", requirement=REQUIREMENT, figures=tuple(figures))
+    notes = disturbance([cycles.others_share for side in rounds.values() for cycles in side])
+    return Report(name="etcd_leases", requirement=REQUIREMENT, figures=tuple(figures), notes=notes)
 
 
 def side_figures(side: str, clients: int, rounds: list[Cycles]) -> list[Figure]:
@@ -44,8 +46,7 @@ def side_figures(side: str, clients: int, rounds: list[Cycles]) -> list[Figure]:
     server = median([cycles.server_cpu_s for cycles in rounds])
     client = median([cycles.client_cpu_s for cycles in rounds])
     denied = sum(cycles.denials for cycles in rounds)
-    others = median([cycles.others_cpu_s for cycles in rounds])
-    note = f"rounds {spread(rates)}; CPU s: server {server:.1f}, client {client:.1f}, others {others:.1f}"
+    note = f"rounds {spread(rates)}; CPU server {server:.1f} s, client {client:.1f} s"
     note += f"; {denied} denials" if denied else ""
     prefix = f"{side}_{clients}"
     return [

@@ -23,6 +23,7 @@ from bench import sampled
 from bench.control import flushes_per_s
 from bench.cycles import Cycles
 from bench.etcd_leases import CONTROL_S, control_figure
+from bench.machine import Meter, disturbance
 from bench.report import Figure, Report
 from bench.setup import Setup
 from bench.summary import median, spread
@@ -152,7 +153,12 @@ async def _run(setup: Setup) -> Report:
         assert not assembly.ledger.state.leases, "a lease outlived its release"
         assert events_of["LeaseGranted"] == events_of["LeaseReleased"], f"events were lost: {events_of}"
     figures = [figure for level, cycles in rounds.items() for figure in _figures(level, cycles)]
-    return Report(name="ledger", requirement=REQUIREMENT, figures=(*figures, control_figure(controls)))
+    return Report(
+        name="ledger",
+        requirement=REQUIREMENT,
+        figures=(*figures, control_figure(controls)),
+        notes=disturbance([cycles.others_share for level in rounds.values() for cycles in level]),
+    )
 
 
 async def drive(cycle: Cycle, setup: Setup) -> Cycles:
@@ -168,10 +174,11 @@ async def drive(cycle: Cycle, setup: Setup) -> Cycles:
             if opens_at <= ended_at < closes_at:
                 latencies_us.append(round((ended_at - began_at) * 1e6))
 
-    cpu_before = time.process_time()
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    cpu_s = time.process_time() - cpu_before
-    return Cycles.of(latencies_us, setup.measure_s, server_cpu_s=cpu_s)
+    with Meter(None) as meter:
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return Cycles.of(
+        latencies_us, setup.measure_s, server_cpu_s=meter.server_s, others_share=meter.others_share
+    )
 
 
 async def _profile(assembly: Assembly, setup: Setup) -> None:
@@ -185,14 +192,14 @@ async def _profile(assembly: Assembly, setup: Setup) -> None:
 
 def _figures(level: str, rounds: list[Cycles]) -> list[Figure]:
     rates = [cycles.per_s for cycles in rounds]
-    cpu_s = median([cycles.server_cpu_s for cycles in rounds])
+    own_s = median([cycles.server_cpu_s for cycles in rounds])
     return [
         Figure(
             name=f"{level}_{CALLERS}_grants",
             value=median(rates),
             unit="grants/s, each released",
             at_least=GRANTS_PER_S_MIN if level == "service" else None,
-            note=f"rounds {spread(rates)}; CPU {cpu_s:.1f} s a round",
+            note=f"rounds {spread(rates)}; CPU {own_s:.1f} s a round",
         ),
         Figure(name=f"{level}_{CALLERS}_p50", value=median([c.p50_ms for c in rounds]), unit="ms"),
         Figure(name=f"{level}_{CALLERS}_p99", value=median([c.p99_ms for c in rounds]), unit="ms"),

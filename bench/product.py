@@ -68,7 +68,7 @@ class Product:
             result.seconds,
             server_cpu_s=meter.server_s,
             client_cpu_s=meter.client_s,
-            others_cpu_s=meter.others_s,
+            others_share=meter.others_share,
             denials=result.denials,
         )
 
