@@ -25,7 +25,7 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Base of all request bodies."""
 
 
-class Resources(Input):
+class Resources(Input, frozen=True):
     """Physical needs. `devices` counts by name, like `{"gpu:0": 1}` or `{"gpu": 1}` for any."""
 
     cpu_millicores: Annotated[int, Meta(ge=1, le=4_096_000)] | None = None
@@ -34,7 +34,7 @@ class Resources(Input):
     devices: Annotated[dict[Name, Annotated[int, Meta(ge=1, le=64)]], Meta(max_length=64)] = {}
 
 
-class SlotAsk(Input):
+class SlotAsk(Input, frozen=True):
     """One slot of a counted semaphore.
 
     `size` sets it where the semaphore is new; another size later is 409.
@@ -44,14 +44,14 @@ class SlotAsk(Input):
     size: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
 
-class Bind(Input):
+class Bind(Input, frozen=True):
     """Processes or a cgroup that the lease is about; checked against the caller (LEASE-22)."""
 
     pids: Annotated[list[Pid], Meta(max_length=64)] = []
     cgroup: Annotated[str, Meta(max_length=512)] | None = None
 
 
-class HeavyLeaseRequest(Input):
+class HeavyLeaseRequest(Input, frozen=True):
     """`POST /api/scheduler/lease/request`."""
 
     addon_id: Name | None = None
@@ -133,7 +133,7 @@ class HeavyLeaseResponse(msgspec.Struct, omit_defaults=True):
     notice: str = ""
 
 
-class Heartbeat(Input):
+class Heartbeat(Input, frozen=True):
     """`POST /api/scheduler/lease/{id}/heartbeat`.
 
     `bind` adds processes; the first one makes an OFFERED lease ACTIVE.
@@ -156,7 +156,7 @@ class HeartbeatAnswer(msgspec.Struct, omit_defaults=True):
     low_weight: str = ""
 
 
-class BulkHeartbeat(Input):
+class BulkHeartbeat(Input, frozen=True):
     """`POST /api/scheduler/lease/heartbeat`: fencing token by lease id, at most 1,000 (LEASE-27)."""
 
     ids: Annotated[dict[LeaseId, Token], Meta(min_length=1, max_length=1000)]
@@ -175,14 +175,14 @@ class BulkHeartbeatAnswer(msgspec.Struct):
     leases: list[BulkItem]
 
 
-class ReportMetrics(Input):
+class ReportMetrics(Input, frozen=True):
     cpu_seconds: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     peak_memory_bytes: Annotated[int, Meta(ge=0, lt=2**53)] | None = None
     bytes: Annotated[int, Meta(ge=0, lt=2**53)] | None = None
     checkpoint: Text | None = None
 
 
-class Report(Input):
+class Report(Input, frozen=True):
     """`POST /api/scheduler/lease/{id}/report`. It does not extend the lease (LEASE-11)."""
 
     fencing_token: Token
@@ -191,7 +191,7 @@ class Report(Input):
     metrics: ReportMetrics | None = None
 
 
-class Release(Input):
+class Release(Input, frozen=True):
     """`POST /api/scheduler/lease/{id}/release`. Idempotent."""
 
     fencing_token: Token
@@ -199,7 +199,7 @@ class Release(Input):
     metrics: ReportMetrics | None = None
 
 
-class Revoke(Input):
+class Revoke(Input, frozen=True):
     """`POST /api/scheduler/lease/{id}/revoke`, by a person."""
 
     grace_sec: Annotated[int, Meta(ge=0, le=600)] | None = None
@@ -330,7 +330,7 @@ class Explanation(msgspec.Struct, omit_defaults=True):
     notice: str = ""
 
 
-class LockSize(Input):
+class LockSize(Input, frozen=True):
     """`PUT /api/scheduler/locks/{name}`."""
 
     size: Annotated[int, Meta(ge=1, le=100_000)]

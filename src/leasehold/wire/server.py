@@ -36,7 +36,7 @@ class Whoami(msgspec.Struct, omit_defaults=True):
     uid: int | None = None
 
 
-class LogLevel(Input):
+class LogLevel(Input, frozen=True):
     """`PUT /api/admin/log-level`: the level of one logger and those below it, until restart."""
 
     level: Level
