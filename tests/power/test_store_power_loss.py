@@ -88,20 +88,6 @@ async def _what_is_wrong(folder: Path, history: History, acknowledged_seq: int) 
     return ""
 
 
-def _scratch(fallback: Path) -> Path:
-    """Memory, where there is some to write to: the images are thrown away, and flushing them costs time."""
-    shared = Path("/dev/shm")
-    return shared / f"leasehold-power-{os.getpid()}" if os.access(shared, os.W_OK) else fallback
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    folder = _scratch(tmp_path / "images")
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.slow
 @pytest.mark.requirement("PROVE-4")
 @pytest.mark.requirement("INV-4")
