@@ -124,7 +124,7 @@ class Program:
             file_bytes_max=log_settings.file_bytes_max,
             files_kept=log_settings.files_kept,
         )
-        self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor.body)
+        self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor)
         self.requests = RequestStats(elapsed_ns)
         app = StatsMiddleware(App(ENDPOINTS, self.pipeline, self.request_ids.new), self.requests)
         self.server = Server(app, self.sockets, new_request_id=self.request_ids.new)

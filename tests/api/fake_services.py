@@ -69,7 +69,7 @@ class FakeEdge:
     def __init__(self, connections_max: int = 64) -> None:
         ids = RequestIds()
         self.leases = FakeLeases()
-        self.pipeline = Pipeline(Gate(admin_hash=token_hash(TOKEN), owner_uid=0), Redactor().body)
+        self.pipeline = Pipeline(Gate(admin_hash=token_hash(TOKEN), owner_uid=0), Redactor())
         self.stats = RequestStats(elapsed_ns)
         app = StatsMiddleware(App(ENDPOINTS, self.pipeline, ids.new), self.stats)
         sock = tcp_socket("127.0.0.1", 0)

@@ -71,6 +71,9 @@ def test_canaries_are_found_in_no_output(scratch: Path) -> None:
                 server.call("GET", "/nope", headers={"cookie": text, "x-request-id": secret[:64]}).body,
                 server.call("POST", f"{LEASE}/request", raw=text.encode()).body,
             ]
+            name = quote(secret.replace(" ", "").replace("=", ""), safe="")
+            outputs.append(server.call("PUT", f"/api/scheduler/locks/{name}", {"size": 2}).body)
+            outputs.append(server.get(f"/api/scheduler/decisions?holder={quote(secret, safe='')}").body)
             lease = server.lease()
             outputs.append(server.post(f"{LEASE}/{lease['lease_id']}/revoke", {"note": text}).body)
         for path in (

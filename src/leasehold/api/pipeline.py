@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Coroutine, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ from leasehold.model.principal import Principal
 from leasehold.ports.store import StoreError
 from leasehold.runtime import context
 from leasehold.runtime.logging import get_logger
+from leasehold.runtime.redaction import Redactor
 from leasehold.wire.problem import MEDIA_TYPE
 
 log = get_logger(__name__)
@@ -75,12 +76,12 @@ class Prepared:
 class Pipeline:
     """Answers calls. `services` is None until recovery is done; until then only some routes answer."""
 
-    def __init__(self, gate: Gate, redact: Callable[[bytes], bytes]) -> None:
+    def __init__(self, gate: Gate, redactor: Redactor) -> None:
         self.services: Services | None = None
         self.not_ready = "recovery is not done yet"
         self.stopping = False
         self._gate = gate
-        self._redact = redact
+        self._redactor = redactor
         self._bodies = BodyReader()
 
     async def answer(
@@ -122,7 +123,7 @@ class Pipeline:
     def _refusal(self, error: LeaseholdError, request_id: str) -> Answer:
         """An error may name what it was asked about: no secret goes out that way either (OPS-8)."""
         answer = refusal(error, request_id)
-        return answer._replace(body=self._redact(answer.body))
+        return answer._replace(body=self._redactor.body(answer.body))
 
     async def _call(
         self, prepared: Prepared, scope: Scope, headers: Headers, receive: Receive, path: dict[str, str]
@@ -163,9 +164,9 @@ class Pipeline:
         params: Any = NOTHING
         if endpoint.path_params is not None:
             if not endpoint.hot:  # Hot ones only look their ids up.
-                path = {name: self._redact(value.encode()).decode() for name, value in path.items()}
+                path = {name: self._redactor.text(value) for name, value in path.items()}
             params = validation.converted(path, endpoint.path_params, "path")
-        question = _query(endpoint, self._redact(scope["query_string"]))
+        question = _query(endpoint, scope["query_string"], self._redactor)
         call: Call[Any, Any, Any] = Call(services, principal, None, question, params)
         if prepared.decode is not None:
             exchange = scope.get(EXCHANGE)
@@ -185,7 +186,7 @@ class Pipeline:
         else:
             require_json(headers)
         try:
-            return prepared.decode(self._redact(raw))
+            return prepared.decode(self._redactor.body(raw))
         except msgspec.ValidationError as error:
             check_json(raw)
             schema = prepared.endpoint.body
@@ -196,12 +197,11 @@ class Pipeline:
             raise Malformed("the body is not JSON in UTF-8") from None
 
 
-def _query(endpoint: Endpoint, raw: bytes) -> Any:
-    if endpoint.query is not None:
-        return validation.query(raw, endpoint.query)
-    if raw:
-        return validation.query(raw, Nothing)
-    return NOTHING
+def _query(endpoint: Endpoint, raw: bytes, redactor: Redactor) -> Any:
+    if not raw and endpoint.query is None:
+        return NOTHING
+    cleaned = redactor.text(raw.decode("latin-1")).encode("latin-1")
+    return validation.query(cleaned, endpoint.query or Nothing)
 
 
 def _take_idempotency_key(

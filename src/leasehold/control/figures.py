@@ -49,8 +49,8 @@ def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:
         yield ("polling",), len(ledger.state.waiters) - held
 
     def attempts() -> Rows:
-        yield ("somebody_waited",), line.attempts - line.attempts_idle
-        yield ("nobody_waited",), line.attempts_idle
+        yield ("granted",), line.attempts - line.attempts_idle
+        yield ("nobody_fits",), line.attempts_idle
 
     telemetry.source("leasehold_leases", by_state)
     telemetry.source("leasehold_waiters", waiters)

@@ -6,8 +6,10 @@ and said.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
@@ -25,6 +27,9 @@ FILES_KEPT = 5
 
 QUEUED_MAX = 10_000
 """Lines waiting for the disk."""
+
+CLOSE_S = 2.0
+"""How long a stop waits for a disk that does not keep up."""
 
 Format = Literal["auto", "json", "pretty"]
 
@@ -52,6 +57,14 @@ class _Hand(QueueHandler):
             self.queue.put_nowait(record)
         except Full:
             self.dropped += 1
+
+
+class _Listener(QueueListener):
+    """Ends although the queue is full: what is in it is written first."""
+
+    def enqueue_sentinel(self) -> None:
+        with contextlib.suppress(Full):
+            cast("Queue[Any]", self.queue).put(None, timeout=CLOSE_S)
 
 
 class Logs:
@@ -82,7 +95,7 @@ class Logs:
             handlers.append(logging.StreamHandler(sys.stderr))
             handlers[-1].setFormatter(self._formatter("pretty" if pretty else "json"))
         self._hand = _Hand(Queue(QUEUED_MAX))
-        self._listener = QueueListener(self._hand.queue, *handlers)
+        self._listener = _Listener(self._hand.queue, *handlers)
         self._handlers = handlers
         self._set: dict[str, str] = {}
 
@@ -94,7 +107,7 @@ class Logs:
     def start(self, level: str, levels: Mapping[str, str]) -> None:
         """Take over all logging of the process."""
         structlog.configure(
-            processors=[structlog.stdlib.filter_by_level, *_COMMON, _to_formatter],
+            processors=[structlog.stdlib.filter_by_level, *_COMMON, _format_exception, _to_formatter],
             wrapper_class=structlog.stdlib.BoundLogger,
             logger_factory=structlog.stdlib.LoggerFactory(),
             cache_logger_on_first_use=True,
@@ -107,9 +120,13 @@ class Logs:
         self._listener.start()
 
     def close(self) -> None:
-        """Write what is queued, and stop."""
-        self._listener.stop()
+        """Write what is queued, and stop. A disk that hangs keeps what it has not taken."""
         logging.getLogger().handlers[:] = []
+        closer = threading.Thread(target=self._listener.stop, daemon=True)
+        closer.start()
+        closer.join(CLOSE_S)
+        if closer.is_alive():
+            return
         for handler in self._handlers:
             handler.close()
 
@@ -128,7 +145,7 @@ class Logs:
             foreign_pre_chain=_COMMON,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _format_exception,
                 self._redact,
                 renderer,
             ],
@@ -157,6 +174,9 @@ _COMMON: list[Any] = [
         }
     ),
 ]
+
+_format_exception = structlog.processors.format_exc_info
+"""In the thread that logs: the exception at hand is not known elsewhere."""
 
 _to_formatter = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
 

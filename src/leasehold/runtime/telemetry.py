@@ -44,7 +44,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_leases", "gauge", "Live leases by state.", ("state",), 8),
     Metric("leasehold_waiters", "gauge", "Requests in the waiting line, held or polling.", ("kind",), 2),
     Metric("leasehold_denials_total", "counter", "Denied requests by decisive reason.", ("code",), 32),
-    Metric("leasehold_dispatch_attempts_total", "counter", "Tries to start a waiter.", ("outcome",), 8),
+    Metric("leasehold_dispatch_attempts_total", "counter", "Tries to start who waits.", ("outcome",), 8),
     Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
     Metric(
         "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."
