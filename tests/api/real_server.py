@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,6 +13,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+PROGRAM = shlex.split(os.environ.get("LEASEHOLD_TEST_PROGRAM", "")) or [sys.executable, "-m", "leasehold"]
+"""What is tested: this checkout, or the installed program that is named (`make accept`)."""
 
 START_S = 20.0
 JSON_TYPE = {"content-type": "application/json"}
@@ -90,17 +94,18 @@ class RealServer:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        self.data = folder / "data"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LEASEHOLD")}
         self.env = {
             **kept,
-            "LEASEHOLD_DATA": str(self.data),
+            "LEASEHOLD_DATA": str(folder / "data"),
             "LEASEHOLD_RUN_DIR": str(folder / "run"),
             "LEASEHOLD_PORT": "0",
             "LEASEHOLD_PRESET": "always",
             "XDG_CONFIG_HOME": str(folder / "config"),
             **env,
         }
+        self.data = Path(self.env["LEASEHOLD_DATA"])
+        self.command = [sys.executable, "-m", "leasehold", "up", "--foreground"]
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -130,12 +135,18 @@ class RealServer:
         """Start, and return when commands are accepted and the machine has been measured."""
         (self.data / "server.json").unlink(missing_ok=True)
         with (self.folder / "stderr").open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "leasehold", "up", "--foreground"], env=self.env, stderr=stderr
-            )
+            self.process = subprocess.Popen([*PROGRAM, "up", "--foreground"], env=self.env, stderr=stderr)
+        try:
+            self._await_ready(self.process)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            assert self.process.poll() is None, (self.folder / "stderr").read_text()
+            assert process.poll() is None, (self.folder / "stderr").read_text()
             try:
                 found = json.loads((self.data / "server.json").read_bytes())
                 self.port = found["port"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+PROGRAM = shlex.split(os.environ.get("LEASEHOLD_TEST_PROGRAM", "")) or [sys.executable, "-m", "leasehold"]
+"""What is tested: this checkout, or the installed program that is named (`make accept`)."""
 
 STARTED_WITHIN_S = 60
 """Under strace on a loaded machine a start takes several seconds."""
@@ -82,7 +86,7 @@ def running(
     (data / "server.json").unlink(missing_ok=True)
     with (scratch / "server.out").open("ab") as output:
         process = subprocess.Popen(
-            [*before, sys.executable, "-m", "leasehold", "up", "--foreground", "--preset", "always"],
+            [*before, *PROGRAM, "up", "--foreground", "--preset", "always"],
             env=clean | own | (environment or {}),
             stdout=output,
             stderr=output,

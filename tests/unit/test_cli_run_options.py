@@ -40,9 +40,10 @@ def test_every_option_makes_a_request_that_the_api_accepts() -> None:
 
 
 @pytest.mark.requirement("LEASE-18", "LEASE-24")
-def test_without_options_nothing_is_asked_but_a_job_type_and_to_start_now() -> None:
-    """The server then takes the learned cost, or class NORMAL."""
-    assert body(parse(["--", "make", "test"])) == {"job_type": "make test", "start": "now"}
+def test_without_options_the_cost_is_what_was_learned() -> None:
+    """Class AUTO: the server takes the learned cost, else that of class NORMAL."""
+    asked = {"job_type": "make test", "cost_class": "AUTO", "start": "now"}
+    assert body(parse(["--", "make", "test"])) == asked
 
 
 @pytest.mark.parametrize(

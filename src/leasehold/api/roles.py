@@ -11,7 +11,6 @@ VERBS: Mapping[str, str] = {
     "lease:request": "ask for leases, wait, renew, report, release; end one's own",
     "lease:now": "skip the quiet gate: `start=now`, and priority HIGH or above",
     "lease:for-others": "ask in another holder's name",
-    "lease:costless": "ask without a cost: the learned one counts, else that of class NORMAL",
     "lease:bind-any": "bind another user's processes, or a cgroup by its path",
     "limits:exempt": "ask as often as it likes",
     "lease:read": "see leases, the waiting line, capacity, and explanations",
@@ -32,7 +31,6 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "lease:request",
         "lease:now",
         "lease:for-others",
-        "lease:costless",
         "lease:revoke",
         "limits:exempt",
         "lock:set",
@@ -43,5 +41,5 @@ ROLES: Mapping[Role, frozenset[str]] = {
     "viewer": _SEE,
 }
 
-LOCAL = frozenset({"lease:now", "lease:costless", "limits:exempt"})
+LOCAL = frozenset({"lease:now", "limits:exempt"})
 """What users on the Unix socket may do beyond their role (LEASE-4)."""

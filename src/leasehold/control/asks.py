@@ -39,10 +39,9 @@ def build(
             expected=state.node_id,
         )
     wanted = _wanted(body)
-    local = principal.local or principal.may("lease:costless")
-    if not wanted.has_cost and not wanted.semaphores and not local:
+    if not wanted.has_cost and not wanted.semaphores:
         raise Invalid(
-            "one of cost_units, cost_class, resources, locks or slots is needed, to know what it weighs",
+            "one of cost_units, cost_class (AUTO: as learned), resources, locks or slots is needed",
             field="$",
             expected="cost_units, cost_class, resources, locks or slots",
         )

@@ -10,6 +10,8 @@ from leasehold.core import capacity
 from leasehold.model.charge import DEVICE, LOCK, Charge, Totals
 from leasehold.model.settings import CapacitySettings
 
+AUTO = "AUTO"
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """What was asked, before it is priced.
@@ -35,10 +37,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def charge(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_units: int = 0) -> Charge:
-    """The charge of a request:
+    """The charge of a request: explicit units win, then the class, then the share of cores.
 
-    explicit units win, then the class, then the share of cores, then what was learned, then class NORMAL.
-    Locks and slots alone charge 0 units.
+    Class AUTO is what was learned, else class NORMAL. Locks and slots alone charge 0 units.
     """
     named = sorted(
         [(DEVICE + device, amount) for device, amount in wanted.devices.items()]
@@ -56,6 +57,8 @@ def charge(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_u
 def _units(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_units: int) -> int:
     if wanted.units:
         return wanted.units
+    if wanted.cost_class == AUTO:
+        return learned_units or settings.class_units["NORMAL"]
     if wanted.cost_class:
         return settings.class_units[wanted.cost_class]
     if wanted.cpu_millicores or wanted.devices:
@@ -64,6 +67,4 @@ def _units(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_u
         )
     if wanted.has_resources:
         return 1
-    if wanted.semaphores:
-        return 0
-    return learned_units or settings.class_units["NORMAL"]
+    return 0

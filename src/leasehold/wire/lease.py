@@ -57,7 +57,7 @@ class HeavyLeaseRequest(Input, frozen=True):
     addon_id: Name | None = None
     job_type: Name = "generic"
     cost_units: Annotated[int, Meta(ge=1, le=100)] | None = None
-    cost_class: Literal["LOW", "NORMAL", "HIGH"] | None = None
+    cost_class: Literal["LOW", "NORMAL", "HIGH", "AUTO"] | None = None
     resources: Resources | None = None
     locks: Annotated[list[LockName], Meta(max_length=32)] = []
     slots: Annotated[list[SlotAsk], Meta(max_length=32)] = []

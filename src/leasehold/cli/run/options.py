@@ -296,6 +296,8 @@ def body(wanted: Wanted) -> dict[str, Any]:
     }
     if wanted.constraint:
         found["path"] = os.getcwd()
+    if not any(found[name] for name in ("cost_units", "cost_class", "resources", "locks", "slots")):
+        found["cost_class"] = "AUTO"
     return {name: value for name, value in found.items() if value not in (None, [], "", {})}
 
 
