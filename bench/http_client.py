@@ -1,11 +1,11 @@
 """A lean client for lease cycles over HTTP/1.1, in a process of its own.
 
-Usage: python -m bench.http_client --tcp PORT | --unix PATH [--token-file F] --clients N --warm S --measure S
+Usage: python -m bench.http_client --tcp PORT | --unix PATH --clients N --warm S --measure S [OPTION …]
 
 Each client is one keep-alive connection that repeats: request (1 unit, `start=now`), heartbeat, release.
 Answers are parsed by hand, just as far as a status and a `Content-Length` body, and requests are bytes made
 once, so that the client costs little of the two cores that it shares with the server. One line of JSON comes
-out. A denial is tried again after 50 ms and counted; any other answer than expected ends the process with 1.
+out. A denial is counted, and tried again after 50 ms; any other answer than expected ends the process with 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DENIAL_PAUSE_S = 0.05
 LAST_CYCLE_S_MAX = 30.0
 """How long after the window the last cycles may take; a server that answers nobody must not hang this."""
 
-REQUEST_BODY = b'{"job_type":"bench","cost_units":1,"start":"now"}'
+REQUEST_BODY = b'{"job_type":"bench","cost_units":1,"start":"now","wait_sec":%d%b}'
 REQUEST_PATH = b"/api/scheduler/lease/request"
 
 
@@ -34,6 +34,8 @@ class Granted(msgspec.Struct):
     approved: bool
     lease_id: str | None = None
     fencing_token: int | None = None
+    reason: str = ""
+    ticket: str | None = None
 
 
 class Result(msgspec.Struct):
@@ -42,7 +44,8 @@ class Result(msgspec.Struct):
     seconds: float
     cycles_us: list[int]
     steps_us: dict[str, list[int]]
-    denials: int
+    denials: int = 0
+    denied_because: str = ""
 
 
 class UnexpectedAnswer(Exception):
@@ -77,14 +80,20 @@ def split_answer(buffer: bytes) -> tuple[int, bytes] | None:
 class Driver:
     """The window, the tallies, and the end of all clients."""
 
-    def __init__(self, head: bytes, clients: int, warm_s: float, measure_s: float) -> None:
+    def __init__(self, head: bytes, clients: int, warm_s: float, measure_s: float, wait_s: int) -> None:
         self.head = head
-        self.request = post(REQUEST_PATH, REQUEST_BODY, head)
+        self._wait_s = wait_s
+        self.request = self.request_with(None)
         self.opens_at = time.perf_counter() + warm_s
         self.closes_at = self.opens_at + measure_s
-        self.result = Result(measure_s, [], {"request": [], "heartbeat": [], "release": []}, 0)
+        self.result = Result(measure_s, [], {"request": [], "heartbeat": [], "release": []})
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._remaining = clients
+
+    def request_with(self, ticket: str | None) -> bytes:
+        """The bytes of a request; whoever was denied comes back with its ticket, and keeps its place."""
+        member = b',"ticket":"%b"' % ticket.encode() if ticket else b""
+        return post(REQUEST_PATH, REQUEST_BODY % (self._wait_s, member), self.head)
 
     def fail(self, error: Exception) -> None:
         if not self.finished.done():
@@ -106,6 +115,7 @@ class Client(asyncio.Protocol):
         self._driver = driver
         self._buffer = b""
         self._is_done = False
+        self._request = driver.request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass of it
@@ -132,7 +142,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
             self._driver.client_done()
             return
-        self._send(self._driver.request, "request", self._granted)
+        self._send(self._request, "request", self._granted)
 
     def _send(self, request: bytes, step: str, then: Callable[[int, bytes], None]) -> None:
         self._step, self._then, self._sent_at = step, then, time.perf_counter()
@@ -150,8 +160,11 @@ class Client(asyncio.Protocol):
         granted = msgspec.json.decode(body, type=Granted)
         if not granted.approved or granted.lease_id is None:
             self._driver.result.denials += 1
+            self._driver.result.denied_because = granted.reason
+            self._request = self._driver.request_with(granted.ticket)
             asyncio.get_running_loop().call_later(DENIAL_PAUSE_S, self._begin)
             return
+        self._request = self._driver.request
         path = b"/api/scheduler/lease/%b/" % granted.lease_id.encode()
         token = b'{"fencing_token":%d}' % (granted.fencing_token or 0)
         self._release = post(path + b"release", token, self._driver.head)
@@ -172,7 +185,7 @@ async def drive(options: argparse.Namespace) -> Result:
     head = b"Host: localhost\r\nContent-Type: application/json\r\n"
     if options.token_file:
         head += b"Authorization: Bearer %b\r\n" % options.token_file.read_bytes().strip()
-    driver = Driver(head, options.clients, options.warm, options.measure)
+    driver = Driver(head, options.clients, options.warm, options.measure, options.wait)
     loop = asyncio.get_running_loop()
     transports: list[asyncio.Transport] = []
     try:
@@ -198,6 +211,7 @@ def main() -> int:
     where.add_argument("--tcp", type=int)
     where.add_argument("--unix")
     parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--wait", type=int, default=0, help="seconds that a request may stand in line")
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--warm", type=float, required=True)
     parser.add_argument("--measure", type=float, required=True)

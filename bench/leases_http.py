@@ -20,7 +20,7 @@ from bench.etcd_leases import CLIENTS, CONTROL_S, control_figure, side_figures
 from bench.machine import disturbance
 from bench.peers import etcd
 from bench.peers.environment import PeerUnavailable
-from bench.product import LEASEHOLD, Product
+from bench.product import LEASEHOLD, NothingGranted, Product
 from bench.report import Figure, Report
 from bench.setup import Setup
 from bench.summary import paired_ratio
@@ -28,6 +28,7 @@ from bench.summary import paired_ratio
 REQUIREMENT = "PROVE-12"
 RATIO_MIN = 1.1
 P99_MS_MAX = 60.0
+WAIT_S = 20
 NOTES = (
     "1 unit each, start=now, preset always; over TCP with the admin token, over the Unix socket as the owner",
     "all three calls of a cycle are flushed on both sides; our later renewals would be volatile",
@@ -51,7 +52,10 @@ def run(setup: Setup) -> Report:
     figures = [f for (side, clients), cycles in rounds.items() for f in _judged(side, clients, cycles)]
     figures += _ratios(rounds)
     figures.append(control_figure(controls))
-    figures += side_figures("tcp_preset_server_under_run", 64, _under_run(setup))
+    try:
+        figures += side_figures("tcp_preset_server_under_run", 64, _under_run(setup))
+    except NothingGranted as error:
+        not_measured.append(f"preset server, under leasehold run: {error}")
     if setup.is_profiled:
         profile.server(setup)
     return Report(
@@ -97,7 +101,10 @@ def _ratios(rounds: Rounds) -> list[Figure]:
 
 
 def _under_run(setup: Setup) -> list[Cycles]:
-    """64 clients over TCP, preset `server`, the client a leased command of 10 units itself."""
+    """64 clients over TCP, preset `server`, the client a leased command of 10 units itself.
+
+    On this preset the machine's load counts, so that requests may have to stand in line for a while.
+    """
     wrapper = (str(LEASEHOLD), "run", "--cost", "10", "--start", "now", "--")
     with product.running(setup, preset="server") as ours:
-        return [ours.drive(64, wrapper=wrapper) for _ in range(setup.rounds)]
+        return [ours.drive(64, wait_s=WAIT_S, wrapper=wrapper) for _ in range(setup.rounds)]

@@ -22,6 +22,10 @@ LEASEHOLD = Path(sys.executable).with_name("leasehold")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+class NothingGranted(Exception):
+    """The server denied every request of a round; the message carries its last reason."""
+
+
 class Product:
     """A running server and what is needed to talk to it."""
 
@@ -40,16 +44,20 @@ class Product:
     def token_file(self) -> Path:
         return self.data / "admin.token"
 
-    def drive(self, clients: int, *, by_socket: bool = False, wrapper: tuple[str, ...] = ()) -> Cycles:
+    def drive(
+        self, clients: int, *, by_socket: bool = False, wait_s: int = 0, wrapper: tuple[str, ...] = ()
+    ) -> Cycles:
         """One round of request + heartbeat + release at `clients` connections from another process.
 
         Over TCP the credential is the admin token; over the Unix socket it is the peer, the owner of the
-        data. `wrapper` goes before the client's command line (`leasehold run … --`).
+        data. `wait_s` is how long a request may stand in line. `wrapper` goes before the client's command
+        line (`leasehold run … --`). NothingGranted when no cycle ended inside the window.
         """
         setup = self._setup
         where = ["--unix", str(self.socket_path)] if by_socket else ["--tcp", str(self.port)]
         credential = [] if by_socket else ["--token-file", str(self.token_file)]
         spans = ["--clients", str(clients), "--warm", str(setup.warm_s), "--measure", str(setup.measure_s)]
+        spans += ["--wait", str(wait_s)]
         self.program.check_alive()
         with Meter(self.program) as meter:
             done = subprocess.run(
@@ -63,6 +71,8 @@ class Product:
         if done.returncode:
             raise RuntimeError(f"client:\n{done.stderr[-2_000:]}\nserver:\n{self.program.log_tail()}")
         result = msgspec.json.decode(done.stdout, type=Result)
+        if not result.cycles_us:
+            raise NothingGranted(f"{result.denials} denials, the last one: {result.denied_because}")
         return Cycles.of(
             result.cycles_us,
             result.seconds,
@@ -83,11 +93,11 @@ def environment(setup: Setup, data: Path, preset: str | None) -> dict[str, str]:
     return env if preset is None else {**env, "LEASEHOLD_PRESET": preset}
 
 
-def answers(port: int) -> bool:
-    """Whether `/health` says 200."""
+def answers(port: int, path: str) -> bool:
+    """Whether `path` (`/health`, `/ready`) says 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except OSError:
         return False
@@ -97,12 +107,17 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def running(
-    setup: Setup, *, preset: str | None, data: Path | None = None, launcher: tuple[str, ...] = ()
+    setup: Setup,
+    *,
+    preset: str | None,
+    data: Path | None = None,
+    launcher: tuple[str, ...] = (),
+    until: str = "/ready",
 ) -> Iterator[Product]:
-    """Start the server and wait for its first answer; `launcher` replaces the `leasehold` command."""
+    """Start the server and wait until `until` says 200; `launcher` replaces the `leasehold` command."""
     data = data or setup.folder("data")
     env = environment(setup, data, preset)
     argv = [*(launcher or (str(LEASEHOLD),)), "up", "--foreground"]
     with Program(argv, setup.scratch / "leasehold.log", env, cwd=PROJECT) as program:
-        wait_for("/health", lambda: answers(setup.port_base), program, START_TIMEOUT_S)
+        wait_for(until, lambda: answers(setup.port_base, until), program, START_TIMEOUT_S)
         yield Product(program, data, setup.port_base, setup, env)

@@ -19,4 +19,4 @@ def server(setup: Setup) -> None:
     with product.running(setup, preset="always", launcher=launcher) as ours:
         os.kill(ours.program.pid, signal.SIGUSR2)
         cycles = ours.drive(64)
-    setup.say(f"sampled at {cycles.per_s:,.0f} cycles/s; see {output}")
+    setup.say(f"sampled at {cycles.per_s:,.0f} cycles/s, {cycles.denials} denials; see {output}")

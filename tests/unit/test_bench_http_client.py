@@ -59,7 +59,9 @@ async def serve_and_drive(path: Path, answer: Answer, clients: int) -> tuple[lis
             await writer.wait_closed()
 
     async with await asyncio.start_unix_server(serve, path):
-        options = argparse.Namespace(unix=str(path), tcp=None, token_file=None, clients=clients, warm=0.0)
+        options = argparse.Namespace(
+            unix=str(path), tcp=None, token_file=None, clients=clients, warm=0.0, wait=0
+        )
         options.measure = 0.2
         try:
             result = await drive(options)
