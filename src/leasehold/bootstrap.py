@@ -69,6 +69,9 @@ DRAIN_S = 3.0
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
 
+FULL_BYTES = 1 << 20
+"""With less room than this, an error of the store at start is taken for a full disk, and waited for."""
+
 OPEN_FILES = 16_384
 """What the server asks the kernel for: two kinds of sockets with 4,096 connections each, and the rest."""
 
@@ -216,7 +219,7 @@ class Program:
         self._on_signals()
         self.logs.start(self.settings.log.level, self.settings.log.levels)
         await self.server.start()
-        write_server_file(self.data, self.sockets[0], self.clock.wall_ms())
+        self._announce()
         recovery = asyncio.create_task(self._recover(), name="recovery")
         stopped = asyncio.create_task(self.stopping.wait(), name="until-stopped")
         try:
@@ -230,23 +233,35 @@ class Program:
             await asyncio.gather(recovery, stopped, return_exceptions=True)
             await self._stop()
 
+    def _disk_is_full(self) -> bool:
+        found = os.statvfs(self.data)
+        return found.f_bavail * found.f_frsize < FULL_BYTES
+
+    def _announce(self) -> None:
+        try:
+            write_server_file(self.data, self.sockets[0], self.clock.wall_ms())
+        except OSError as error:  # A full disk: the sockets answer all the same, and it is tried again.
+            log.warning("server_file_not_written", why=str(error))
+
     async def _recover(self) -> None:
         while True:
             try:
                 await self.supervisor.start()
                 break
-            except (CommitFailed, CommitUnknown) as error:
+            except (StoreError, LeaseholdError) as error:
+                if not isinstance(error, CommitFailed | CommitUnknown) and not self._disk_is_full():
+                    raise StartError(str(error)) from error
                 self.pipeline.not_ready = f"the store can't be written: {error}"
                 log.error("store_unavailable_at_start", why=str(error))
                 await self.store.close()
                 await asyncio.sleep(RETRY_START_S)
-            except (StoreError, LeaseholdError) as error:
-                raise StartError(str(error)) from error
         self._publish_figures()
         gc.collect()
         gc.freeze()
         self.pipeline.services = self.services()
         await self.sense.start()
+        if not (self.data / SERVER_FILE).exists():
+            self._announce()
         log.info(
             "ready",
             version=__version__,
@@ -338,9 +353,9 @@ def detect() -> tuple[str, str]:
 
 
 def _cgroup_home(data: Path) -> str:
-    """The cgroup under which this server's leases stand:
+    """The cgroup under which this server's leases stand.
 
-    its own, so that two servers never tidy up each other's.
+    Its own, so that two servers never tidy up each other's.
     """
     return f"leasehold-{hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()}"
 

@@ -178,7 +178,11 @@ class RealServer:
         """A connection to the socket of the data folder, or another."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout_s)
-        sock.connect(str(path or self.socket))
+        try:
+            sock.connect(str(path or self.socket))
+        except OSError:
+            sock.close()
+            raise
         return Wire(sock)
 
     def call(

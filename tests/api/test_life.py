@@ -87,9 +87,7 @@ def test_a_second_server_on_the_same_folder_does_not_start(server: RealServer, s
     second = RealServer(scratch, LEASEHOLD_DATA=str(server.data))
     server_file = (server.data / "server.json").read_bytes()
     with (scratch / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "leasehold", "up", "--foreground"], env=second.env, stderr=stderr
-        )
+        process = subprocess.Popen(second.command, env=second.env, stderr=stderr)
         assert process.wait(15) not in (0, 1)
     assert "another server" in (scratch / "stderr").read_text()
     assert (server.data / "server.json").read_bytes() == server_file
