@@ -77,7 +77,7 @@ class Branch:
 class Place:
     """Where one waiter is filed, so that taking it out needs no search."""
 
-    __slots__ = ("holder", "key", "lane", "shape", "tenant", "waiter")
+    __slots__ = ("entry", "holder", "key", "lane", "shape", "tenant", "waiter")
 
     def __init__(
         self, waiter: Waiter, tenant: Branch, holder: Branch, lane: Lane, shape: Shape, key: Key
@@ -88,3 +88,4 @@ class Place:
         self.lane = lane
         self.shape = shape
         self.key = key
+        self.entry = (waiter.number, waiter.ticket)

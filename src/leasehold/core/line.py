@@ -70,15 +70,15 @@ class Line:
         assert isinstance(lane, Lane)
         shape = shape_of(ask)
         key = (waiter.due_ms, waiter.number, waiter.ticket)
-        self.places[waiter.ticket] = Place(waiter, tenant, holder, lane, shape, key)
+        place = self.places[waiter.ticket] = Place(waiter, tenant, holder, lane, shape, key)
         heap = lane.shapes.get(shape)
         if heap is None:
             heap = lane.shapes[shape] = Heap(self._key_waits)
         heap.push(key)
         self.shapes[shape] = self.shapes.get(shape, 0) + 1
         lane.waiting += 1
-        tenant.numbers.push((waiter.number, waiter.ticket))
-        holder.numbers.push((waiter.number, waiter.ticket))
+        tenant.numbers.push(place.entry)
+        holder.numbers.push(place.entry)
 
     def remove(self, ticket: str) -> Waiter | None:
         """Take a waiter out: it was granted, left, or was forgotten. None when it did not wait."""
@@ -110,7 +110,7 @@ class Line:
 
     def _number_waits(self, entry: tuple[int, str]) -> bool:
         place = self.places.get(entry[1])
-        return place is not None and place.waiter.number == entry[0]
+        return place is not None and place.entry is entry  # Who left and came back has another one.
 
     def walk(
         self,
