@@ -105,6 +105,7 @@ class OpenBatch:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
+                waiter.exception()  # Not everybody who decides waits: who does not is no bug.
         self.waiters.clear()
 
     def take_back(self, state: State) -> None:

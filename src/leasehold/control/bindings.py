@@ -23,9 +23,9 @@ Offload = Callable[..., Awaitable[Any]]
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What came of binding:
+    """What came of binding.
 
-    the processes, the place they were put in ("" where none), and how their weight was lowered.
+    The processes, the place they were put in ("" where none), and how their weight was lowered.
     """
 
     work: tuple[Process, ...]
@@ -53,9 +53,9 @@ class Bindings:
         return None if principal.pid is None else self._processes.identify(principal.pid)
 
     def check(self, principal: Principal, pids: Sequence[int]) -> tuple[Process, ...]:
-        """The processes that a caller may bind:
+        """The processes that a caller may bind.
 
-        its own user's, or any for an administrator. Raises NotPermitted, Invalid.
+        Its own user's, or any for an administrator. Raises NotPermitted, Invalid.
         """
         found = []
         for pid in pids:
@@ -144,7 +144,9 @@ class Bindings:
         return False
 
     async def sweep(self, live: Callable[[str], bool]) -> None:
-        """Remove the empty places of leases that have ended, also those of an earlier run."""
+        """Remove the empty places of leases that have ended, also those of an earlier run; watch no more."""
+        for lease_id in [watched for watched in self._watched if not live(watched)]:
+            self.forget(lease_id)
         for lease_id in await self._offload(self._work.places):
             if not live(lease_id):
                 await self._offload(self._work.remove, lease_id)

@@ -75,18 +75,10 @@ class Calls:
         if flight is not None:
             flight.ticket = ticket
 
-    def remember(self, call: Call, lease_id: str, state: State, stamp: Stamp) -> Outcome:
-        """Commit that this key has made that lease."""
-        outcome = Outcome()
-        outcome.changes.append(
-            Change(CALLS, call.key, Call(call.key, call.principal, call.body_hash, lease_id, stamp.now_ms))
-        )
-        return outcome
-
     def stale(self, state: State, stamp: Stamp) -> Outcome:
-        """Forget what is older than its time, or over its principal's number:
+        """Forget what is older than its time, or over its principal's number.
 
-        oldest first, a slice per call.
+        Oldest first, a slice per call.
         """
         limits = self._settings().limits
         outcome = Outcome()

@@ -24,9 +24,9 @@ from leasehold.control.timers import Timers
 from leasehold.core import admission
 from leasehold.core import lease as life
 from leasehold.core.capacity import UNITS_QUIET
-from leasehold.core.state import LEASES, Call, Outcome, Stamp, State
+from leasehold.core.state import CALLS, LEASES, WAITERS, Call, Outcome, Stamp, State
 from leasehold.model.charge import Totals
-from leasehold.model.errors import Conflict, LeaseholdError, NotFound, StoreUnavailable
+from leasehold.model.errors import Conflict, LeaseholdError, NotFound, NotReady, StoreUnavailable
 from leasehold.model.lease import UNBOUND, Ask, Binding, Lease, LeaseState
 from leasehold.model.line import Waiter
 from leasehold.model.principal import Principal
@@ -36,6 +36,12 @@ from leasehold.ports.archive import Archive
 from leasehold.wire import lease as wire
 
 log = structlog.get_logger(__name__)
+
+AGAIN_MS = 1_000
+"""How long after the store refused it a change that nobody asked for is tried again."""
+
+LOOK_AGAIN = "again "
+"""Before a lease's id in the timers: its processes are to be looked at again, whatever its deadline."""
 
 
 class LeaseService:
@@ -98,9 +104,9 @@ class LeaseService:
         return view.totals if view is not None else self._totals_at_start
 
     def _binding(self, principal: Principal, bind: wire.Bind | None) -> Binding:
-        """What a request is bound to from its start:
+        """What a request is bound to from its start.
 
-        what it names, else the process behind the Unix socket (LEASE-7).
+        What it names, else the process behind the Unix socket (LEASE-7).
         """
         if bind is not None and (bind.pids or bind.cgroup):
             self.bindings.check_cgroup(principal, bind.cgroup)
@@ -120,6 +126,7 @@ class LeaseService:
         now_ms = self.ledger.clock.now_ms()
         call = self.calls.call_of(principal, idempotency_key, body_hash, now_ms)
         if call is not None:
+            await self.ledger.record_settled(CALLS, call.key)
             known = self.calls.known(self.ledger.state, call)
             if known is not None:
                 return await self._as_it_is(known)
@@ -186,9 +193,9 @@ class LeaseService:
             return outcome
         if waiter is None:
             self._room_in_line(state, ask, settings)
-            waiter = life.join(ask, stamp, settings, outcome)
-        elif waiter.ask != ask:
-            waiter = life.rejoin(waiter, ask, outcome)
+            waiter = life.join(ask, stamp, settings, outcome, call=call)
+        else:
+            waiter = life.rejoin(waiter, ask, outcome, call=call)
         outcome.answer = waiter
         return outcome
 
@@ -219,18 +226,15 @@ class LeaseService:
             self.line.dispatch()
             if durable is not None:
                 await durable
-            await self.ledger.settled() if body.wait_sec == 0 else await asyncio.wait(
-                {future}, timeout=body.wait_sec
-            )
+            if body.wait_sec:
+                await asyncio.wait({future}, timeout=body.wait_sec)
+            await self._grant_under_way(waiter, future)
             if future.cancelled():
                 raise Conflict(
                     "a later call with the same Idempotency-Key or ticket took over this place in line"
                 )
             if future.done():
-                lease = future.result()
-                if call is not None:
-                    await self.ledger.execute(partial(self.calls.remember, call, lease.lease_id))
-                return answers.approved(lease, self.ledger, self.settings(), self._notice(waiter))
+                return answers.approved(future.result(), self.ledger, self.settings(), self._notice(waiter))
             now_ms = clock.now_ms()
             denial = answers.denied(
                 answers.why(self.ledger.state, waiter, now_ms, self.settings()),
@@ -246,6 +250,15 @@ class LeaseService:
         finally:
             self.line.let_go(waiter.ticket, future, clock.now_ms(), retry_s)
 
+    async def _grant_under_way(self, waiter: Waiter, future: asyncio.Future[Lease]) -> None:
+        """Whoever has left the line is being granted: that is told once it is durable, never a denial."""
+        if future.done() or waiter.ticket in self.ledger.state.waiters:
+            return
+        await self.ledger.record_settled(WAITERS, waiter.ticket)
+        await asyncio.sleep(0)  # The grant's own answer comes in the turn after it became durable.
+        if not future.done() and waiter.ticket not in self.ledger.state.waiters:
+            raise Conflict(f"{waiter.ticket} has been given up by a later call; ask again without a ticket")
+
     @staticmethod
     def _notice(waiter: Waiter) -> str:
         return waiter.ask.notice
@@ -258,7 +271,15 @@ class LeaseService:
         self._started(lease)
 
     def _started(self, lease: Lease) -> None:
-        """The effects of a durable grant: its processes are watched from now on."""
+        """The effects of a durable grant.
+
+        The time that it is offered for begins now, however slow the disk was; its processes are watched.
+        """
+        if self.ledger.state.leases.get(lease.lease_id) is lease:
+            now_ms = self.ledger.clock.now_ms()
+            offered = [(lease.lease_id, now_ms + self.settings().lease.offer_ms)]
+            set_deadlines(self.ledger.state, offered, self.ledger.clock.wall_ms())
+            self.timers.set(*offered[0])
         if lease.binding is UNBOUND:
             return
         self.bindings.follow(lease)
@@ -289,8 +310,9 @@ class LeaseService:
 
     async def _as_it_is(self, call: Call) -> wire.HeavyLeaseResponse:
         """The lease that a remembered call made, as it is now (LEASE-8)."""
-        await self.ledger.settled()
-        lease = self.ledger.state.leases.get(call.lease_id) or await self.find(call.lease_id)
+        lease = await self._as_durable(
+            self.ledger.state.leases.get(call.lease_id) or await self.find(call.lease_id)
+        )
         return answers.approved(lease, self.ledger, self.settings())
 
     # -- keeping
@@ -310,6 +332,7 @@ class LeaseService:
             found = self.bindings.check(principal, body.bind.pids)
             admitted = await self.bindings.admit(lease, found)
             work, cgroup, low_weight = admitted.work, body.bind.cgroup or admitted.cgroup, admitted.low_weight
+            await self._own(principal, lease_id, body.fencing_token)
         renewed = await self._renew(principal, lease_id, body.fencing_token, work=work, cgroup=cgroup)
         if work:
             self.bindings.follow(renewed)
@@ -319,15 +342,17 @@ class LeaseService:
         def decide(state: State, stamp: Stamp) -> Outcome:
             lease = life.own(state, lease_id, principal.name, token=token)
             outcome = life.renew(lease, stamp, self.settings(), **bound)  # type: ignore[arg-type]
-            if (
-                self.ledger.read_only
+            if self.ledger.read_only and not any(
+                bound.values()
             ):  # Answered all the same (OPS-17); what it would write waits for the next one.
                 outcome.changes.clear()
                 outcome.events.clear()
                 outcome.answer = lease
             return outcome
 
-        renewed: Lease = await self.ledger.execute(decide)
+        renewed = await self._as_durable(await self.ledger.execute(decide))
+        if not renewed.is_live:
+            raise life.ended(renewed)
         return renewed
 
     async def heartbeat_many(
@@ -357,7 +382,7 @@ class LeaseService:
 
     async def release(self, principal: Principal, lease_id: str, body: wire.Release) -> wire.LeaseOut:
         """The work is done. Idempotent (LEASE-12); remembered while the store refuses writes (OPS-17)."""
-        lease = self.ledger.state.leases.get(lease_id)
+        lease = await self._held(lease_id)
         if lease is None:
             lease = await self.find(lease_id)
             life.check_holder(lease, principal.name, any_holder=False)
@@ -389,9 +414,9 @@ class LeaseService:
         return self._view(ended, principal)
 
     async def revoke(self, principal: Principal, lease_id: str, body: wire.Revoke) -> wire.LeaseOut:
-        """Take a lease back:
+        """Take a lease back.
 
-        with a grace period, its charge staying (LEASE-13). Also settles a record that can't be read.
+        With a grace period, its charge staying (LEASE-13). Also settles a record that can't be read.
         """
         state = self.ledger.state
         if lease_id in state.unsettled and principal.may("lease:revoke"):
@@ -400,8 +425,14 @@ class LeaseService:
             raise NotFound(
                 f"{lease_id} could not be read; its record has been set aside and nothing is charged for it"
             )
-        lease = state.leases.get(lease_id) or await self.find(lease_id)
-        life.own(state, lease.lease_id, principal.name, token=None, any_holder=principal.may("lease:revoke"))
+        lease = await self._held(lease_id) or await self.find(lease_id)
+        life.own(
+            self.ledger.state,
+            lease.lease_id,
+            principal.name,
+            token=None,
+            any_holder=principal.may("lease:revoke"),
+        )
         limits = self.settings().lease
         grace_ms = (
             limits.grace_ms if body.grace_sec is None else min(body.grace_sec * 1000, limits.grace_max_ms)
@@ -413,7 +444,7 @@ class LeaseService:
                 state, held, stamp, self.settings(), by=principal.name, note=body.note, grace_ms=grace_ms
             )
 
-        return self._view(await self.ledger.execute(decide), principal)
+        return self._view(await self._as_durable(await self.ledger.execute(decide)), principal)
 
     async def abandon(self, principal: Principal, ticket: str) -> None:
         """Give up a place in line. Idempotent."""
@@ -436,12 +467,13 @@ class LeaseService:
 
     async def get(self, principal: Principal, lease_id: str) -> wire.LeaseOut:
         """A lease as it is now, live or ended (LEASE-12: 404 unknown)."""
-        await self.ledger.settled()
-        lease = self.ledger.state.leases.get(lease_id) or await self.find(lease_id)
+        lease = await self._as_durable(await self._held(lease_id) or await self.find(lease_id))
         return self._view(lease, principal)
 
     async def find(self, lease_id: str) -> Lease:
         """An ended lease, from memory or the archive. Raises NotFound."""
+        if not self.ledger.ready:
+            raise NotReady("recovery is not done, so nothing is known of it yet", retry_after_s=1)
         lease = self.ledger.state.ended.get(lease_id)
         if lease is None:
             value = await self.archive.find(codec.store_key(LEASES, lease_id))
@@ -451,12 +483,26 @@ class LeaseService:
         return lease
 
     async def _own(self, principal: Principal, lease_id: str, token: int) -> Lease:
-        state = self.ledger.state
-        if lease_id not in state.leases and lease_id not in state.ended:
+        if await self._held(lease_id) is None:
             ended = await self.find(lease_id)
             life.check_holder(ended, principal.name, any_holder=False)
             raise life.ended(ended)
-        return life.own(state, lease_id, principal.name, token=token)
+        return life.own(self.ledger.state, lease_id, principal.name, token=token)
+
+    async def _held(self, lease_id: str) -> Lease | None:
+        """The lease, where it is held; that it is not is only said once it can't be taken back (INV-4)."""
+        lease = self.ledger.state.leases.get(lease_id)
+        while lease is None and self.ledger.is_pending(LEASES, lease_id):
+            await self.ledger.record_settled(LEASES, lease_id)
+            lease = self.ledger.state.leases.get(lease_id)
+        return lease
+
+    async def _as_durable(self, lease: Lease) -> Lease:
+        """The lease as an answer may show it: with nothing in it that could still be taken back (INV-4)."""
+        while self.ledger.is_pending(LEASES, lease.lease_id):
+            await self.ledger.record_settled(LEASES, lease.lease_id)
+            lease = self.ledger.state.leases.get(lease.lease_id) or await self.find(lease.lease_id)
+        return lease
 
     def _view(self, lease: Lease, principal: Principal) -> wire.LeaseOut:
         return answers.lease(lease, self.ledger, with_token=lease.ask.principal == principal.name)
@@ -464,7 +510,10 @@ class LeaseService:
     # -- what time and processes bring
 
     def due(self, key: str, now_ms: int) -> None:
-        """A deadline has come: of a lease, or of a ticket."""
+        """A time has come: a deadline of a lease or ticket, or to look at a lease's processes again."""
+        if key.startswith(LOOK_AGAIN):
+            self.process_ended(key.removeprefix(LOOK_AGAIN))
+            return
         if key.startswith("tkt-"):
             next_ms = self.line.due(key, now_ms)
             if next_ms is not None:
@@ -474,12 +523,15 @@ class LeaseService:
         lease = self.ledger.state.leases.get(key)
         if live is None or lease is None:
             return
+        if lease.state is LeaseState.OFFERED and self.ledger.is_pending(LEASES, key):
+            self.timers.set(key, now_ms + AGAIN_MS)  # Nobody can have heard of it yet.
+            return
         if live.deadline_ms > now_ms or self.ledger.read_only:
             self.timers.set(
                 key, max(live.deadline_ms, now_ms + 1000) if self.ledger.read_only else live.deadline_ms
             )
             return
-        self._by_itself(key, partial(life.due, work_lives=self.bindings.work_lives(lease)))
+        self._by_itself(key, key, partial(life.due, work_lives=self.bindings.work_lives(lease)))
 
     def process_ended(self, lease_id: str) -> None:
         """A bound process has ended."""
@@ -487,10 +539,11 @@ class LeaseService:
         if lease is None:
             return
         caller, work = self.bindings.caller_lives(lease), self.bindings.work_lives(lease)
-        self._by_itself(lease_id, partial(life.processes_ended, caller_lives=caller, work_lives=work))
+        ended = partial(life.processes_ended, caller_lives=caller, work_lives=work)
+        self._by_itself(lease_id, LOOK_AGAIN + lease_id, ended)
 
-    def _by_itself(self, lease_id: str, change: Callable[..., Outcome]) -> None:
-        """Submit a change that nobody asked for. What can't be written now is tried again in a second."""
+    def _by_itself(self, lease_id: str, again: str, change: Callable[..., Outcome]) -> None:
+        """Submit a change that nobody asked for. What can't be written now is tried again, as `again`."""
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             lease = state.leases.get(lease_id)
@@ -500,40 +553,40 @@ class LeaseService:
             _, durable = self.ledger.submit(decide)
         except LeaseholdError as error:
             log.info("put_off", lease_id=lease_id, why=str(error))
-            self.timers.set(lease_id, self.ledger.clock.now_ms() + 1000)
+            self.timers.set(again, self.ledger.clock.now_ms() + AGAIN_MS)
             return
         if durable is not None:
-            durable.add_done_callback(partial(self._tried, lease_id))
+            durable.add_done_callback(partial(self._tried, lease_id, again))
         self._after_end(lease_id)
 
-    def _tried(self, lease_id: str, done: asyncio.Future[None]) -> None:
+    def _tried(self, lease_id: str, again: str, done: asyncio.Future[None]) -> None:
         if done.cancelled() or done.exception() is not None:
-            self.timers.set(lease_id, self.ledger.clock.now_ms() + 1000)
+            self.timers.set(again, self.ledger.clock.now_ms() + AGAIN_MS)
         elif lease_id not in self.ledger.state.leases:
             self.bindings.forget(lease_id)
 
     def _after_end(self, lease_id: str) -> None:
-        """Room may have come:
+        """Room may have come.
 
-        whoever is next is decided in the same turn, and committed in the same batch.
+        Whoever is next is decided in the same turn, and committed in the same batch.
         """
         if lease_id not in self.ledger.state.leases:
             self.timers.drop(lease_id)
             self.line.dispatch()
 
     def to_measure(self) -> list[WorkQuery]:
-        """What the collectors measure:
+        """What the collectors measure.
 
-        the work of every live lease, and the wrappers that wait for it (SENSE-6).
+        The work of every live lease, and the wrappers that wait for it (SENSE-6).
         """
         cores = self.totals.cpu_millicores
         leases = self.ledger.state.leases.values()
         return [_query(lease, cores) for lease in leases if lease.ask.charge.is_work]
 
     def take_use(self, uses: Mapping[str, WorkUse]) -> None:
-        """What the work of each lease has used so far:
+        """What the work of each lease has used so far.
 
-        volatile, kept for the end and for learning (LEASE-15).
+        Volatile, kept for the end and for learning (LEASE-15).
         """
         for lease_id, use in uses.items():
             live = self.ledger.state.liveness.get(lease_id)
@@ -553,9 +606,9 @@ class LeaseService:
             self.timers.set(lease_id, due_ms)
 
     def reloaded(self, state: State) -> None:
-        """The state was read from the store:
+        """The state was read from the store.
 
-        everyone gets a full time, places are kept, processes are watched again.
+        Everyone gets a full time, places are kept, processes are watched again.
         """
         self.ledger.state = state
         self.stalled(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -30,6 +30,7 @@ PROBE_MS = 1_000
 UNKNOWN_READ_MS = 5_000
 """How long the outcome of a commit is asked after before it is called unknown."""
 
+ResultT = TypeVar("ResultT")
 Decide = Callable[[State, Stamp], Outcome]
 Committed = Callable[[Sequence[Event]], None]
 
@@ -136,9 +137,9 @@ class Ledger:
             self.on_stall(gap_ms)
 
     def submit(self, decide: Decide) -> tuple[Any, asyncio.Future[None] | None]:
-        """Decide now; the future is done when the change is durable (None:
+        """Decide now; the future is done when the change is durable.
 
-        nothing changed, nothing to wait for).
+        It is None where nothing changed.
         """
         self._refuse_unless_open()
         outcome = decide(self.state, self.stamp())
@@ -186,21 +187,45 @@ class Ledger:
         self._remembered = [(old, kept) for old, kept in self._remembered if old != name][-9_999:]
         self._remembered.append((name, decide))
 
-    async def settled(self) -> None:
-        """Return when everything that a read would show now is durable (INV-4)."""
+    async def read(self, build: Callable[[State], ResultT]) -> ResultT:
+        """What `build` makes of the state, once all that it may show is durable (INV-4).
+
+        It is built first and waited for afterwards, so that a busy ledger holds no reader up for ever; where
+        something was taken back meanwhile it is built anew. Raises NotReady before recovery is done.
+        """
         while True:
+            if not self.ready:
+                raise NotReady("recovery is not done", retry_after_s=1)
+            answer = build(self.state)
             batch = (
                 self._open if not self._open.is_empty else (self._full[-1] if self._full else self._writing)
             )
-            if batch is None:
-                return
-            durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            batch.waiters.append(durable)
-            try:
-                await durable
-                return
-            except LeaseholdError:
-                continue  # What was not durable has been taken back: look again.
+            if batch is None or await self._became_durable(batch):
+                return answer
+
+    async def _became_durable(self, batch: OpenBatch) -> bool:
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        batch.waiters.append(durable)
+        try:
+            await durable
+        except LeaseholdError:
+            return False  # It has been taken back.
+        return True
+
+    def is_pending(self, table: str, key: str) -> bool:
+        """Whether a change of this record has been decided and is not durable yet."""
+        return self._last_with(table, key) is not None
+
+    async def record_settled(self, table: str, key: str) -> None:
+        """Return when no change of this record waits to become durable, or has been taken back (INV-4)."""
+        while (batch := self._last_with(table, key)) is not None:
+            await self._became_durable(batch)
+
+    def _last_with(self, table: str, key: str) -> OpenBatch | None:
+        for batch in (self._open, *reversed(self._full), self._writing):
+            if batch is not None and (table, key) in batch.changes:
+                return batch
+        return None
 
     def _refuse_unless_open(self) -> None:
         if self.lost:
@@ -339,6 +364,10 @@ class Ledger:
         while not self._stopping:
             try:
                 await self._load()
+            except Fenced as error:
+                self.lost = str(error)
+                log.error("fenced", why=self.lost)
+                return
             except (StoreError, OSError) as error:
                 log.warning("reload_failed", why=str(error))
                 await self.clock.sleep(PROBE_MS)

@@ -13,11 +13,14 @@ from leasehold.core import admission, capacity, dispatch
 from leasehold.core import lease as life
 from leasehold.core.reservation import running
 from leasehold.core.state import Outcome, Stamp, State
-from leasehold.model.errors import LeaseholdError, StoreUnavailable
+from leasehold.model.errors import LeaseholdError, OutcomeUnknown, StoreUnavailable
 from leasehold.model.lease import Lease
 from leasehold.model.line import Presence, Waiter
 from leasehold.model.refusal import Reason
 from leasehold.model.settings import PolicySettings
+
+FORGET_AGAIN_MS = 1_000
+"""How long after the store refused it a waiter's end is tried again."""
 
 
 class LineService:
@@ -38,9 +41,9 @@ class LineService:
         self.attempts_idle = 0
 
     def hold(self, waiter: Waiter, now_ms: int) -> asyncio.Future[Lease]:
-        """A call is open for this waiter from now on:
+        """A call is open for this waiter from now on.
 
-        it can be granted at any moment. A later call takes the place over.
+        It can be granted at any moment. A later call takes the place over.
         """
         before = self._held.pop(waiter.ticket, None)
         if before is not None:
@@ -52,9 +55,9 @@ class LineService:
         return future
 
     def let_go(self, ticket: str, future: asyncio.Future[Lease], now_ms: int, retry_s: int | None) -> None:
-        """The call is over without a grant:
+        """The call is over without a grant.
 
-        the place is kept, room is reserved until the retry time it was told + 2 s.
+        The place is kept, room is reserved until the retry time it was told + 2 s.
         """
         if self._held.get(ticket) is not future:
             return  # A later call has taken the place over.
@@ -67,8 +70,20 @@ class LineService:
         self._ledger.on_due(ticket, reserves_ms)
 
     def kept_after_restart(self, now_ms: int) -> None:
-        """Everyone whose place was read from the store may come back within the ticket's time."""
+        """Everyone whose place was read from the store may come back within the ticket's time.
+
+        Who is held still is; who has lost its place, because the commit that was unknown granted it, is told.
+        """
         line = self._settings().line
+        for ticket, future in list(self._held.items()):
+            if ticket in self._ledger.state.waiters:
+                self._ledger.state.presence[ticket] = Presence(True, now_ms, now_ms + line.ticket_ms)
+            elif not future.done():
+                sentence = (
+                    f"whether {ticket} was granted could not be learned; ask again, or see `leasehold status`"
+                )
+                future.set_exception(OutcomeUnknown(sentence, retry_after_s=1))
+                future.exception()  # Its call may have ended already.
         for ticket in self._ledger.state.waiters:
             if ticket not in self._held:
                 self._ledger.state.presence[ticket] = Presence(
@@ -105,18 +120,29 @@ class LineService:
             self._more = plan.more
         for waiter in plan.grants if plan is not None else ():
             life.leave(waiter, outcome)
-            lease = life.grant(state, waiter.ask, stamp, settings, outcome)
+            call = life.call_of(waiter, stamp)
+            lease = life.grant(state, waiter.ask, stamp, settings, outcome, call=call)
             outcome.answer.append((waiter, lease))
         return outcome
 
     def _answer(self, done: asyncio.Future[None], grants: list[tuple[Waiter, Lease]]) -> None:
         if done.cancelled() or done.exception() is not None:
-            return  # Taken back: they wait on, as the state says.
+            for waiter, _ in grants:
+                self._taken_back(waiter.ticket)
+            return
         for waiter, lease in grants:
             self._granted(waiter, lease)
             future = self._held.pop(waiter.ticket, None)
             if future is not None and not future.done():
                 future.set_result(lease)
+
+    def _taken_back(self, ticket: str) -> None:
+        """It waits on, as the state says; but its caller may have hung up meanwhile."""
+        now_ms = self._ledger.clock.now_ms()
+        if ticket in self._ledger.state.waiters and ticket not in self._held:
+            forget_ms = now_ms + self._settings().line.ticket_ms
+            self._ledger.state.presence[ticket] = Presence(False, now_ms, forget_ms)
+            self._ledger.on_due(ticket, forget_ms)
 
     def refuse_all(self, why: str) -> None:
         """Answer every held call: the server stops (OPS-28). Their places stay."""
@@ -139,11 +165,10 @@ class LineService:
         if now_ms < presence.forget_ms:
             self.dispatch()  # What it had reserved is free for others now.
             return presence.forget_ms
-        self.forget(waiter)
-        return None
+        return None if self.forget(waiter) else now_ms + FORGET_AGAIN_MS
 
-    def forget(self, waiter: Waiter) -> None:
-        """Take a waiter out for good: it gave up, or did not come back in time."""
+    def forget(self, waiter: Waiter) -> bool:
+        """Take a waiter out for good: it did not come back in time. False: it can't be written now."""
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             outcome = Outcome()
@@ -152,10 +177,17 @@ class LineService:
             return outcome
 
         try:
-            self._ledger.submit(decide)
+            _, durable = self._ledger.submit(decide)
         except LeaseholdError:
-            return  # Read-only or stopping: it is forgotten after the restart.
+            return False
+        if durable is not None:
+            durable.add_done_callback(lambda done: self._forgotten(done, waiter.ticket))
         self.dispatch()
+        return True
+
+    def _forgotten(self, done: asyncio.Future[None], ticket: str) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self._ledger.on_due(ticket, self._ledger.clock.now_ms() + FORGET_AGAIN_MS)
 
 
 def plan_now(state: State, settings: PolicySettings, now_ms: int) -> dispatch.Plan | None:

@@ -64,8 +64,9 @@ class LockService:
 
     async def locks(self, principal: Principal) -> wire.Locks:
         """Every name that is held, waited for or sized, sorted."""
-        await self._ledger.settled()
-        state = self._ledger.state
+        return await self._ledger.read(self._locks)
+
+    def _locks(self, state: State) -> wire.Locks:
         names = {name for name in state.book.named if name.startswith(LOCK)} | set(state.semaphores)
         names |= {
             name

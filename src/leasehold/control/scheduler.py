@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leasehold.control import answers, codec, views
 from leasehold.control.lease import LeaseService
@@ -11,6 +11,7 @@ from leasehold.core.line import plain_cost
 from leasehold.core.state import LEASES, State
 from leasehold.model.errors import NotPermitted
 from leasehold.model.event import Event
+from leasehold.model.lease import Ask
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
 from leasehold.ports.archive import Fold
@@ -31,9 +32,13 @@ class SchedulerService:
 
     async def status(self, principal: Principal) -> wire.SchedulerStatus:
         """May heavy work run now, who holds what, who waits (LEASE-9)."""
-        await self._ledger.settled()
-        state, settings = self._ledger.state, self._settings()
-        view = state.view
+        rows = await self._leases.archive.finished(f"/{LEASES}/", limit=self._ledger.state.ended_shown)
+        return await self._ledger.read(lambda state: self._status(state, principal, rows))
+
+    def _status(
+        self, state: State, principal: Principal, rows: Sequence[tuple[str, bytes]]
+    ) -> wire.SchedulerStatus:
+        view, settings = state.view, self._settings()
         return wire.SchedulerStatus(
             headline=views.headline(state, view, settings),
             quiet_state=view.state if view is not None else "UNKNOWN",
@@ -42,7 +47,7 @@ class SchedulerService:
             capacity=views.dimensions(state, settings),
             active=self._active(state, principal),
             waiting=self._waiting(state),
-            ended=await self._ended(state),
+            ended=self._ended(state, rows),
             node_id=state.node_id,
             preset=self._preset(),
             read_only=bool(self._ledger.read_only),
@@ -69,16 +74,14 @@ class SchedulerService:
             shown.append(views.waiter(waiter, state, position, stands[0] if stands else None, now_ms))
         return shown
 
-    async def _ended(self, state: State) -> list[wire.LeaseOut]:
+    def _ended(self, state: State, rows: Sequence[tuple[str, bytes]]) -> list[wire.LeaseOut]:
         """The last ended leases, newest first: from memory, and after a restart from the archive."""
-        shown = list(reversed(state.ended.values()))
-        if len(shown) < state.ended_shown:
-            rows = await self._leases.archive.finished(f"/{LEASES}/", limit=state.ended_shown)
-            known = {lease.lease_id for lease in shown}
-            for key, value in rows:
-                name = codec.split_key(key)[1]
-                if name not in known and len(shown) < state.ended_shown:
-                    shown.append(codec.decode(LEASES, name, value))
+        shown = list(reversed(state.ended.values()))[: state.ended_shown]
+        known = {lease.lease_id for lease in shown} | set(state.leases)
+        for key, value in rows:
+            name = codec.split_key(key)[1]
+            if name not in known and len(shown) < state.ended_shown:
+                shown.append(codec.decode(LEASES, name, value))
         return [answers.lease(lease, self._ledger, with_token=False) for lease in shown]
 
     def _notices(self, state: State) -> list[str]:
@@ -107,9 +110,11 @@ class SchedulerService:
 
     async def explain(self, principal: Principal, body: wire.HeavyLeaseRequest) -> wire.Explanation:
         """The decision for a request without making it (LEASE-17)."""
-        await self._ledger.settled()
         ask = self._leases.ask_for(principal, body)
-        state, settings = self._ledger.state, self._settings()
+        return await self._ledger.read(lambda state: self._explanation(state, ask))
+
+    def _explanation(self, state: State, ask: Ask) -> wire.Explanation:
+        settings = self._settings()
         found = admission.reasons(state, ask, self._ledger.clock.now_ms(), settings)
         waiting = len(state.line)
         if waiting and not any(reason.code is Code.NEVER_FITS for reason in found):
@@ -182,7 +187,7 @@ class SchedulerService:
         """
         if not principal.may("events:read"):
             raise NotPermitted(f"{principal.name} may not read events; it needs the verb events:read")
-        await self._ledger.settled()
+        await self._ledger.read(lambda state: None)
         events: list[Event] = []
         for record in await self._leases.archive.events(after=after, limit=limit):
             events.extend(event for event in codec.decode_events(record) if event.seq > after)

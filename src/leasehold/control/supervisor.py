@@ -100,12 +100,14 @@ class Supervisor:
             await self._clock.sleep(every_ms)
             try:
                 await work()
+            except LeaseholdError as error:
+                log.info("put_off", every_ms=every_ms, why=str(error))
             except Exception:  # A loop outlives what it does; the next round tries again.
                 log.exception("loop", every_ms=every_ms)
 
     async def _ticks(self) -> None:
         while True:
-            next_ms = self.leases.timers.next_ms()
+            next_ms = self.leases.timers.next_ms() if self._ledger.ready else None
             left_ms = TICK_MS if next_ms is None else min(TICK_MS, next_ms - self._clock.now_ms())
             await self._clock.sleep(max(1, left_ms))
             try:
@@ -119,6 +121,7 @@ class Supervisor:
             now_ms = self._clock.now_ms()
             for key in self.leases.timers.pop_due(now_ms):
                 self.leases.due(key, now_ms)
+            self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
         folds = self.leases.counters.take()

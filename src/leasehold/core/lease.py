@@ -40,9 +40,9 @@ def grant(
     *,
     call: Call | None = None,
 ) -> Lease:
-    """Add a grant to `outcome`:
+    """Add a grant to `outcome`.
 
-    the lease, its flows' tags, the event. The caller has made sure that it fits.
+    The lease, its flows' tags, the event. The caller has made sure that it fits.
     """
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
@@ -91,7 +91,9 @@ def _grant_details(ask: Ask, token: int) -> dict[str, object]:
     return details
 
 
-def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome) -> Waiter:
+def join(
+    ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome, *, call: Call | None = None
+) -> Waiter:
     """Add a new waiter to `outcome`, at the end of its lane."""
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
@@ -101,16 +103,28 @@ def join(ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome) -> 
         ask=ask,
         since_ms=stamp.now_ms,
         due_ms=order.static_due(ask, stamp.now_ms, settings.line),
+        call_key=call.key if call is not None else "",
+        call_hash=call.body_hash if call is not None else b"",
     )
     outcome.changes.append(Change(WAITERS, waiter.ticket, waiter))
     return waiter
 
 
-def rejoin(waiter: Waiter, ask: Ask, outcome: Outcome) -> Waiter:
-    """Another ask in a kept place: it keeps its number, so nobody gains by asking for less first."""
-    changed = Waiter(waiter.ticket, waiter.number, ask, waiter.since_ms, waiter.due_ms)
+def rejoin(waiter: Waiter, ask: Ask, outcome: Outcome, *, call: Call | None = None) -> Waiter:
+    """Another call in a kept place: it keeps its number, so nobody gains by asking for less first."""
+    key, body_hash = (call.key, call.body_hash) if call is not None else ("", b"")
+    if waiter.ask == ask and waiter.call_key == key:
+        return waiter
+    changed = Waiter(waiter.ticket, waiter.number, ask, waiter.since_ms, waiter.due_ms, key, body_hash)
     outcome.changes.append(Change(WAITERS, waiter.ticket, changed))
     return changed
+
+
+def call_of(waiter: Waiter, stamp: Stamp) -> Call | None:
+    """The call that a grant of this waiter answers, where it was asked with a key."""
+    if not waiter.call_key:
+        return None
+    return Call(waiter.call_key, waiter.ask.principal, waiter.call_hash, "", stamp.now_ms)
 
 
 def leave(waiter: Waiter, outcome: Outcome) -> None:
@@ -220,9 +234,9 @@ def place(lease: Lease, cgroup: str) -> Outcome:
 
 
 def settle(lease_id: str, state: State, stamp: Stamp) -> Outcome:
-    """A person says that what an unreadable record stood for is over:
+    """A person says that what an unreadable record stood for is over.
 
-    the record goes, with an event (INV-9).
+    The record goes, with an event (INV-9).
     """
     outcome = Outcome()
     outcome.changes.append(Change(LEASES, lease_id, None))
@@ -262,9 +276,9 @@ def revoke(
 
 
 def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, work_lives: bool) -> Outcome:
-    """The deadline of a lease has come (LEASE-10, 13, 22):
+    """The deadline of a lease has come (LEASE-10, 13, 22).
 
-    it falls silent while its work lives, else it ends.
+    It falls silent while its work lives, else it ends.
     """
     if lease.state is LeaseState.REVOKING:
         if not work_lives:
@@ -323,9 +337,9 @@ def _finish(
     reason: str,
     usage: Usage | None = None,
 ) -> Outcome:
-    """End a lease:
+    """End a lease.
 
-    the record leaves the live part, its flows are corrected by what it really took (QUEUE-6).
+    The record leaves the live part, its flows are corrected by what it really took (QUEUE-6).
     """
     changed = lease if lease.state is to else _move(lease, to)
     changed = _with(

@@ -10,8 +10,10 @@ from leasehold.model.lease import Ask
 class Waiter(msgspec.Struct, frozen=True, gc=False):
     """A request that waits, held or polling. Durable: its ticket was told to somebody.
 
-    `number` orders submissions. `due_ms` is QUEUE-6's static key on the ledger's clock: min(deadline, submission + the
-    lane's offset). Whether somebody is connected, and until when room is reserved, is volatile: see `Presence`.
+    `number` orders submissions. `due_ms` is QUEUE-6's static key on the ledger's clock: min(deadline,
+    submission + the lane's offset). Whether somebody is connected, and until when room is reserved, is
+    volatile: see `Presence`. `call_key` and `call_hash` are those of the Idempotency-Key it was asked with last,
+    so that its grant and the memory of the call are one commit (LEASE-8).
     """
 
     ticket: str
@@ -19,6 +21,8 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
     ask: Ask
     since_ms: int
     due_ms: int
+    call_key: str = ""
+    call_hash: bytes = b""
 
 
 class Presence(msgspec.Struct):
@@ -36,8 +40,9 @@ class Presence(msgspec.Struct):
 class Flow(msgspec.Struct, frozen=True, gc=False):
     """Start-time fair queuing's memory for one flow, at one level of the tree (QUEUE-6).
 
-    `key` is `tenant`, `tenant/holder` or `tenant/holder/LANE`; the root is "". `finish` is the last finish tag in integer
-    unit-milliseconds; `virtual` is V for the children of this flow: the start tag last dispatched below it.
+    `key` is `tenant`, `tenant/holder` or `tenant/holder/LANE`; the root is "". `finish` is the last finish
+    tag in integer unit-milliseconds; `virtual` is V for the children of this flow: the start tag last
+    dispatched below it.
     """
 
     key: str
