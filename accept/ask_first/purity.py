@@ -63,17 +63,6 @@ def same_seed(product: Product) -> str:
 
 
 @check(
-    "fault.power_loss",
-    "Power loss at 200 points: no acknowledged grant lost or doubled, tokens only grow",
-    command="python -m pytest tests/power/test_server_power_loss.py",
-    budget_s=150,
-)
-def power_loss(product: Product) -> str:
-    """A library under the installed program records what was written and what was flushed; 240 disks are rebuilt."""
-    return pytest("tests/power/test_server_power_loss.py", LEASEHOLD_TEST_PROGRAM=product.leasehold)
-
-
-@check(
     "secure.fuzz",
     "The schema fuzzer finds no 5xx and no undeclared answer",
     command="python -m pytest tests/api/test_fuzz.py",

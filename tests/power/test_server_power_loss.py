@@ -23,7 +23,7 @@ from leasehold.adapters.stores import sqlite
 from leasehold.testing.store_load import careless
 sqlite.SqliteStore.__init__.__kwdefaults__["factory"] = careless("NORMAL")
 """
-"""Run by the interpreter as it starts: the planted bug, a store that flushes only when it moves its journal."""
+"""Run by the interpreter as it starts: the planted bug, flushes only where the journal is moved."""
 
 
 @pytest.fixture(scope="module")
