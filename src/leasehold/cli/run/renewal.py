@@ -23,6 +23,8 @@ WAKE = signal.SIGALRM
 RENEW_S_MAX = 5.0
 """Renewed at least this often, though a lease lives longer: a revocation has to be seen well within its
 grace of 10 s."""
+LATE_S = 2.0
+"""What is left of a grace that had passed before the revocation was seen."""
 ANSWER_S = 5.0
 REPLACE_HOLD_S = 10
 RETRY_S = 1.0
@@ -143,7 +145,7 @@ class Renewal:
         document = answer.document()
         details = document.get("details") or {}
         if details.get("state") == "REVOKED":
-            self._tell(News("stop", str(details.get("end_reason") or "revoked"), 10.0))
+            self._tell(News("stop", str(details.get("end_reason") or "revoked"), LATE_S))
             return False
         self._tell(News("lost", str(document.get("detail") or f"the server answered {answer.status}")))
         return self._ask_again is not None and self._replace(self._ask_again)
