@@ -26,9 +26,11 @@ EXIT_MISSED, EXIT_USAGE, EXIT_BUSY = 1, 64, 75
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if unknown := [name for name in options.names if name not in CATALOGUE]:
+    asked = [*options.names, *options.only]
+    if unknown := [name for name in asked if not any(known.startswith(name) for known in CATALOGUE)]:
         print(f"bench: no benchmark {unknown[0]!r}; there are: {', '.join(CATALOGUE)}", file=sys.stderr)
         return EXIT_USAGE
+    options.names = [name for name in CATALOGUE if not asked or name.startswith(tuple(asked))]
     if options.list:
         return _list()
     cache = cache_folder()
@@ -54,7 +56,7 @@ def _run(options: argparse.Namespace, cache: Path) -> int:
             rest_minutes=options.minutes,
         )
         facts = machine(scratch)
-        reports = tuple(_one(name, setup, options.json) for name in options.names or CATALOGUE)
+        reports = tuple(_one(name, setup, options.json) for name in options.names)
     run = Run(machine=facts, is_quick=setup.is_quick, reports=reports)
     if options.json:
         print(as_json(run))
@@ -96,7 +98,10 @@ def _alone(cache: Path) -> Iterator[bool]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks, held against peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="by default all: " + ", ".join(CATALOGUE))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="or its beginning; by default all: " + ", ".join(CATALOGUE)
+    )
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="the same as NAME")
     parser.add_argument("--list", action="store_true", help="print each benchmark's method")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--quick", action="store_true", help="short rounds; figures are not judged")
