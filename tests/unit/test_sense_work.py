@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.adapters.hosts import cgroups, sensors
+from leasehold.adapters.hosts import cgroups, outside, sensors
 from leasehold.adapters.hosts.cgroups import CPU_SHARES, CPU_WEIGHT
 from leasehold.adapters.hosts.processes import LinuxProcesses, stat
 from leasehold.adapters.hosts.sums import Sums
@@ -305,3 +305,61 @@ async def test_a_stopped_watch_says_nothing_and_holds_no_descriptor() -> None:
     ended(child)
     await asyncio.sleep(0)
     assert told == []
+
+
+@pytest.fixture
+def pressure_root() -> Iterator[str]:
+    """A cgroup without processes that counts stalls, with a folder of leases and two of others."""
+    mount = cgroups.mounts()[1]
+    root = f"{mount}/{HOME}-outside"
+    folders = [root, f"{root}/leasehold", f"{root}/others", f"{root}/idle"]
+    can_make = bool(mount) and all(cgroups.made(folder) for folder in folders)
+    if not can_make or not os.path.exists(f"{root}/cpu.pressure"):
+        pytest.skip("no v2 hierarchy with pressure figures may be written here")
+    yield root
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+@pytest.mark.requirement("SENSE-6")
+def test_the_stalls_of_others_are_read_beside_the_leased_folder(pressure_root: str) -> None:
+    """Two foreign programs on one CPU wait for each other: their group shows it, the idle one does not."""
+    burners = [program(BURN), program(BURN)]
+    try:
+        cpu = min(os.sched_getaffinity(0))
+        for burner in burners:
+            os.sched_setaffinity(burner.pid, {cpu})
+            assert cgroups.write(f"{pressure_root}/others/cgroup.procs", str(burner.pid))
+        beside = outside.Outside(pressure_root, f"{pressure_root}/leasehold")
+        before = stalls(beside)
+        deadline = time.monotonic() + 60
+        while stalls(beside)["others"] - before["others"] < 100_000 and time.monotonic() < deadline:
+            pass  # reading the figures is all there is to wait with
+        after = stalls(beside)
+        assert after["others"] - before["others"] >= 100_000
+        assert after["idle"] - before["idle"] < 1_000
+        assert "leasehold" not in after
+    finally:
+        for burner in burners:
+            ended(burner)
+
+
+def stalls(beside: outside.Outside) -> dict[str, int]:
+    """CPU stall in µs by the last part of the group's name."""
+    found = beside.read(0)
+    assert found is not None
+    return {os.path.basename(group.name): group.cpu_us for group in found}
+
+
+@pytest.mark.requirement("SENSE-6")
+def test_groups_tell_nothing_where_programs_run_outside_of_them(pressure_root: str) -> None:
+    """A program directly in the root would be in nobody's figures, so the host's share is used instead."""
+    beside = outside.Outside(pressure_root, f"{pressure_root}/leasehold")
+    assert beside.read(0) is not None
+    child = program("import sys\nsys.stdin.read()")
+    try:
+        assert cgroups.write(f"{pressure_root}/cgroup.procs", str(child.pid))
+        assert beside.read(outside.REFRESH_MS - 1) is not None
+        assert beside.read(outside.REFRESH_MS) is None
+    finally:
+        ended(child)
