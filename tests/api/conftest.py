@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_server import RealServer
+
+from tests.api.real_server import RealServer
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 import re
 
 import pytest
-from real_server import JSON_TYPE, LEASE, RealServer, Reply, request
+
+from tests.api.real_server import JSON_TYPE, LEASE, RealServer, Reply, request
 
 CANARY = "canary-5b1f9e27"
 

@@ -6,10 +6,10 @@ import asyncio
 import json
 
 import pytest
-from fake_services import answer, ask, fake_edge
 
 from leasehold.api import body, connection, server
 from leasehold.model.errors import Overloaded
+from tests.api.fake_services import answer, ask, fake_edge
 
 HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 

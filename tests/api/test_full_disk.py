@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_server import JSON_TYPE, LEASE, RealServer, Reply, request
+
+from tests.api.real_server import JSON_TYPE, LEASE, RealServer, Reply, request
 
 MIB = 1 << 20
 

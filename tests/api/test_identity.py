@@ -9,13 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_server import LEASE, RealServer, request
 
 from leasehold.api.auth import PEER, Gate, Peer, token_hash
 from leasehold.api.roles import ROLES, VERBS
 from leasehold.api.routes import ENDPOINTS
 from leasehold.api.server import tcp_socket
 from leasehold.model.errors import Invalid, Unauthenticated
+from tests.api.real_server import LEASE, RealServer, request
 
 OPEN = {"/health", "/ready"}
 TOKEN = b"lsh_" + b"x" * 40

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from real_server import JSON_TYPE, LEASE, RealServer, request
+
+from tests.api.real_server import JSON_TYPE, LEASE, RealServer, request
 
 
 def await_line(server: RealServer, event: str) -> None:

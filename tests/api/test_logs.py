@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from real_server import LEASE, RealServer
+
+from tests.api.real_server import LEASE, RealServer
 
 TOKEN = "lsh_" + "Zq7" * 14 + "x"
 PASSWORD = "correct horse/battery+staple"

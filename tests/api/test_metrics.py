@@ -6,9 +6,9 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from real_server import LEASE, RealServer
 
 from leasehold.runtime.telemetry import BY_NAME, DROPPED, METRICS, Telemetry
+from tests.api.real_server import LEASE, RealServer
 
 UNITS = ("_total", "_seconds", "_bytes", "_info")
 

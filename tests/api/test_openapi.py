@@ -9,9 +9,9 @@ from typing import Any, get_args
 import jsonschema_rs
 import msgspec
 import pytest
-from real_server import LEASE, RealServer, Reply
 
 from leasehold.api.routes import ENDPOINTS
+from tests.api.real_server import LEASE, RealServer, Reply
 
 CONTRACT = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "openapi.json").read_text())
 

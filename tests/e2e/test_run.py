@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import LEASEHOLD, Machine, machine
+
+from tests.e2e.machine import LEASEHOLD, Machine, machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("LEASE-18")]
 

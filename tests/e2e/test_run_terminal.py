@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from machine import Machine, machine
-from terminal import CTRL_C, CTRL_D, CTRL_Z, ESC, Terminal, terminal
+
+from tests.e2e.machine import Machine, machine
+from tests.e2e.terminal import CTRL_C, CTRL_D, CTRL_Z, ESC, Terminal, terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("LEASE-18")]
 

@@ -9,11 +9,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from real_server import running
 
 from leasehold.testing import flush_order, power_loss
 from leasehold.testing.power_loss import Disk, Loss, Op
 from leasehold.testing.told import GRANTED, STORED, Told, power_failures
+from tests.power.real_server import running
 
 SEED = 50
 POINTS = 240
