@@ -95,9 +95,9 @@ def denied(
 
 
 def line_of(state: State, waiter: Waiter, settings: PolicySettings, now_ms: int) -> wire.LineOut:
-    """A waiter's place, who holds the room, and when it may start:
+    """A waiter's place, who holds the room, and when it may start.
 
-    the reservation's time where it is the first.
+    The reservation's time where it is the first.
     """
     position = (
         state.line.position(waiter.ticket, state.flows, settings.line) if waiter.ticket in state.line else 1

@@ -71,9 +71,9 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
 
 
 def check_loaded(state: State, incarnation: int) -> None:
-    """Assert on this side too what held before each commit:
+    """Assert on this side too what held before each commit.
 
-    tokens are unique and of an incarnation that was.
+    Tokens are unique and of an incarnation that was.
     """
     tokens: dict[int, str] = {}
     for lease in state.leases.values():

@@ -188,9 +188,9 @@ def _at_once(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
 
 
 def retry_after_s(found: list[Reason], known_s: int | None, seed: int) -> int | None:
-    """When to ask again:
+    """When to ask again.
 
-    the earliest known change, else 2 s; between 1 and 300; spread by up to a fifth (LEASE-5).
+    The earliest known change, else 2 s; between 1 and 300; spread by up to a fifth (LEASE-5).
 
     None for NEVER_FITS, which no waiting mends. `known_s` is when the line expects room, where it does.
     """

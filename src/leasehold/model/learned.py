@@ -9,9 +9,9 @@ import msgspec
 
 
 class Sketch(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A histogram in logarithmic buckets:
+    """A histogram in logarithmic buckets.
 
-    how often each bucket was hit, by rising bucket, and the greatest value seen.
+    How often each bucket was hit, by rising bucket, and the greatest value seen.
 
     `core/learn.py` says what a bucket spans, and keeps the list short.
     """

@@ -88,9 +88,9 @@ UNBOUND = Binding()
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """A normalised request:
+    """A normalised request.
 
-    defaults filled in, rights applied, cost decided. Everything policy needs is here.
+    Defaults filled in, rights applied, cost decided. Everything policy needs is here.
 
     `bound_ms` is the time after which the work will have ended as far as anybody promised (0: nobody did);
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.

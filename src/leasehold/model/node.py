@@ -1,4 +1,7 @@
-"""What the ledger knows of a node when it decides: totals, quietness, pressure. Volatile, replaced as a whole."""
+"""What the ledger knows of a node when it decides:
+
+totals, quietness, pressure. Volatile, replaced as a whole.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ State = Literal["QUIET", "NORMAL", "BUSY", "PANIC", "UNKNOWN"]
 class NodeView(msgspec.Struct, frozen=True, gc=False):
     """One node as last measured. Times are on the ledger's clock.
 
-    `score` is 0–100, None when UNKNOWN. `always` is the preset of that name: the quiet gate and the curve are off.
-    `foreign_memory_bytes` is memory that others use; `excess_memory_bytes` is by how much bound work uses more than its
-    charge (now or in the last 10 minutes), summed. `pressed` maps what a constraint may name (`cpu`, `disk`, `disk:<id>`,
-    `network`, `gpu:0`) to a sentence with the figures, only while it is pressed (LEASE-25).
-    `disk_free_bytes` is what may still be written on the data folder's disk above its reserve.
+    `score` is 0–100, None when UNKNOWN. `always` is the preset of that name: the quiet gate and the curve are
+    off. `foreign_memory_bytes` is memory that others use; `excess_memory_bytes` is by how much bound work
+    uses more than its charge (now or in the last 10 minutes), summed. `pressed` maps what a constraint may
+    name (`cpu`, `disk`, `disk:<id>`, `network`, `gpu:0`) to a sentence with the figures, only while it is
+    pressed (LEASE-25). `disk_free_bytes` is what may still be written on the data folder's disk above its
+    reserve.
     """
 
     node_id: str

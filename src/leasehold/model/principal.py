@@ -8,8 +8,9 @@ import msgspec
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller.
 
-    `name` is unique and stable (`user:1000`, `token:admin`). `pid`, `uid` and `gid` are those of the peer on the Unix
-    socket, else None. `local` is true there: local users are exempt from the request bucket (LEASE-4).
+    `name` is unique and stable (`user:1000`, `token:admin`). `pid`, `uid` and `gid` are those of the peer on
+    the Unix socket, else None. `local` is true there: local users are exempt from the request bucket
+    (LEASE-4).
     """
 
     name: str

@@ -9,9 +9,9 @@ import msgspec
 
 
 class Fold(msgspec.Struct, frozen=True):
-    """A folded counter:
+    """A folded counter.
 
-    how often `code` happened to `holder`, first and last (wall ms), with the last sentence.
+    How often `code` happened to `holder`, first and last (wall ms), with the last sentence.
     """
 
     holder: str
@@ -58,8 +58,8 @@ class Archive(Protocol):
         ...
 
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
-        """Drop the oldest that is past its time or over the size, a slice per call; how many rows went (0:
+        """Drop the oldest that is past its time or over the size, a slice per call.
 
-        done).
+        Returns how many rows went, 0 when it is done.
         """
         ...
