@@ -13,6 +13,7 @@ from leasehold.control.ledger import Ledger
 from leasehold.control.live import LiveLeases
 from leasehold.control.request import RequestService
 from leasehold.core import lease as life
+from leasehold.core import waiter as waiting
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Conflict, LeaseholdError, NotFound, StoreUnavailable
@@ -198,7 +199,7 @@ class LeaseService(LiveLeases):
         def decide(state: State, stamp: Stamp) -> Outcome:
             outcome = Outcome()
             if ticket in state.waiters:
-                life.leave(waiter, outcome)
+                waiting.leave(waiter, outcome)
             return outcome
 
         await self.ledger.execute(decide)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from leasehold.control.ledger import Ledger
 from leasehold.core import admission, capacity, dispatch
 from leasehold.core import lease as life
+from leasehold.core import waiter as waiting
 from leasehold.core.reservation import running
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError, OutcomeUnknown, StoreUnavailable
@@ -119,8 +120,8 @@ class LineService:
             state.reserved = plan.reserved
             self._more = plan.more
         for waiter in plan.grants if plan is not None else ():
-            life.leave(waiter, outcome)
-            call = life.call_of(waiter, stamp)
+            waiting.leave(waiter, outcome)
+            call = waiting.call_of(waiter, stamp)
             lease = life.grant(state, waiter.ask, stamp, settings, outcome, call=call)
             outcome.answer.append((waiter, lease))
         return outcome
@@ -173,7 +174,7 @@ class LineService:
         def decide(state: State, stamp: Stamp) -> Outcome:
             outcome = Outcome()
             if waiter.ticket in state.waiters:
-                life.leave(waiter, outcome)
+                waiting.leave(waiter, outcome)
             return outcome
 
         try:

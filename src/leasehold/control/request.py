@@ -12,6 +12,7 @@ from leasehold.control.live import LiveLeases
 from leasehold.control.lock import sized
 from leasehold.core import admission
 from leasehold.core import lease as life
+from leasehold.core import waiter as waiting
 from leasehold.core.state import CALLS, WAITERS, Call, Outcome, Stamp, State
 from leasehold.model.errors import Conflict
 from leasehold.model.lease import UNBOUND, Ask, Binding, Lease
@@ -136,9 +137,9 @@ class RequestService:
             return outcome
         if waiter is None:
             self._room_in_line(state, ask, settings)
-            waiter = life.join(ask, stamp, settings, outcome, call=call)
+            waiter = waiting.join(ask, stamp, settings, outcome, call=call)
         else:
-            waiter = life.rejoin(waiter, ask, outcome, call=call)
+            waiter = waiting.rejoin(waiter, ask, outcome, call=call)
         outcome.answer = waiter
         return outcome
 
