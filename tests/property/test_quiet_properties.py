@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from leasehold.core import quiet
+from leasehold.core import pressures, quiet
 from leasehold.model.quiet import (
     INPUTS,
     PRESETS,
@@ -94,22 +94,27 @@ def test_each_input_presses_more_the_further_it_goes(name: str, value_milli: int
     """Within 0 to 10,000 basis points, and monotone towards its `one`."""
     ends = msgspec.structs.replace(INPUTS[name], enabled=True)
     away = value_milli + further if ends.one > ends.zero else value_milli - further
-    assert 0 <= quiet.pressure_bp(ends, value_milli) <= quiet.pressure_bp(ends, away) <= quiet.FULL_BP
-    assert quiet.pressure_bp(ends, round(ends.zero * 1000)) == 0
-    assert quiet.pressure_bp(ends, round(ends.one * 1000)) == quiet.FULL_BP
+    assert (
+        0
+        <= pressures.pressure_bp(ends, value_milli)
+        <= pressures.pressure_bp(ends, away)
+        <= pressures.FULL_BP
+    )
+    assert pressures.pressure_bp(ends, round(ends.zero * 1000)) == 0
+    assert pressures.pressure_bp(ends, round(ends.one * 1000)) == pressures.FULL_BP
 
 
 @pytest.mark.requirement("SENSE-9")
 @given(some.dictionaries(some.sampled_from(sorted(INPUTS)), some.integers(0, 10_000)))
-def test_the_score_is_the_product_over_the_groups(pressures: dict[str, int]) -> None:
+def test_the_score_is_the_product_over_the_groups(given_pressures: dict[str, int]) -> None:
     """The score is round(100 · Π(1 − w·x)) to within one; one saturated resource is enough to be BUSY."""
     left = 1.0
     for group in Group:
-        inputs = [x for name, x in pressures.items() if INPUTS[name].group is group]
+        inputs = [x for name, x in given_pressures.items() if INPUTS[name].group is group]
         left *= 1 - SETTINGS.weights_pct[group] / 100 * max(inputs, default=0) / 10_000
-    found = quiet.score(SETTINGS, pressures)
+    found = pressures.score(SETTINGS, given_pressures)
     assert abs(found - 100 * left) <= 1
-    saturated = {INPUTS[name].group for name, x in pressures.items() if x == 10_000} & {
+    saturated = {INPUTS[name].group for name, x in given_pressures.items() if x == 10_000} & {
         Group.CPU,
         Group.MEMORY,
         Group.IO,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from leasehold.core.quiet import pressed
+from leasehold.core.pressures import pressed
 from leasehold.core.stats import pressed_link
 from leasehold.model.charge import Totals
 from leasehold.model.node import NodeView
