@@ -27,7 +27,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     *handle = &handles[index];
     return 0;
 }
-int nvmlDeviceGetName(void *handle, char *name, unsigned length) { strncpy(name, "Model X", length); return 0; }
+int nvmlDeviceGetName(void *handle, char *name, unsigned length) { strncpy(name, "X", length); return 0; }
 int nvmlDeviceGetUtilizationRates(void *handle, utilization *found) {
     if (handle == &handles[1]) return 3;
     found->gpu = 71; found->memory = 5;
@@ -64,8 +64,8 @@ def test_devices_are_read_with_their_use_and_by_whom(tmp_path: Path) -> None:
     users = (GpuUser(17, None), GpuUser(4242, 3 << 30))
     found = Nvml(built(tmp_path, LIBRARY)).read()
     assert found == (
-        Gpu("gpu:0", "Model X", 71.0, 20 << 30, 80 << 30, users),
-        Gpu("gpu:1", "Model X", None, 20 << 30, 80 << 30, users),
+        Gpu("gpu:0", "X", 71.0, 20 << 30, 80 << 30, users),
+        Gpu("gpu:1", "X", None, 20 << 30, 80 << 30, users),
     )
 
 
