@@ -81,6 +81,26 @@ def test_leased_work_has_a_place_at_low_weight_and_takes_its_children_along(work
     assert work.places() == ()
 
 
+@pytest.mark.requirement("SENSE-6")
+def test_closing_leaves_only_places_that_somebody_lives_in() -> None:
+    """Empty places and their home are gone; one with a process in it waits for the next start."""
+    work = LinuxWork(HOME)
+    needs_cgroup(work)
+    child = program("import sys\nsys.stdin.read()")
+    try:
+        work.make("lease-empty")
+        work.make("lease-lived-in")
+        work.admit("lease-lived-in", [child.pid])
+        work.close()
+        assert LinuxWork(HOME).places() == ("lease-lived-in",)
+    finally:
+        ended(child)
+    work.close()
+    after = LinuxWork(HOME)
+    assert after.places() == ()
+    after.close()
+
+
 def kind(work: LinuxWork) -> str:
     return work.containment().kind
 

@@ -76,8 +76,10 @@ class LinuxWork:
         return self._groups.leases() if self._groups is not None else ()
 
     def close(self) -> None:
-        """Remove the home of all places, unless somebody is in one."""
+        """Remove all empty places, and their home unless somebody is left in one."""
         if self._groups is not None:
+            for lease_id in self._groups.leases():
+                self._groups.remove(lease_id)
             self._groups.close()
 
     # -- measuring ---------------------------------------------------------------------
