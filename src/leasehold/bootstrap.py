@@ -7,13 +7,11 @@ import gc
 import hashlib
 import os
 import random
-import resource
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-
-import msgspec
+from typing import Any
 
 from leasehold import __version__
 from leasehold.adapters.hosts.linux import LinuxHost
@@ -29,7 +27,8 @@ from leasehold.api.credentials import admin_hash
 from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
-from leasehold.api.server import Server, tcp_socket, unix_socket
+from leasehold.api.server import CONNECTIONS_MAX, Listener, Server, tcp_socket, unix_socket
+from leasehold.api.server_file import SERVER_FILE, write_server_file
 from leasehold.api.services import Services
 from leasehold.config import ConfigError, Loaded, load
 from leasehold.control import figures
@@ -52,19 +51,19 @@ from leasehold.runtime.clock import RealClock, elapsed_ns
 from leasehold.runtime.ids import RandomIds, RequestIds, new_token
 from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
+from leasehold.runtime.process import raise_file_limit, share_of_files
 from leasehold.runtime.redaction import SECRET_KEY, Redactor
 from leasehold.runtime.telemetry import Telemetry
 
 log = get_logger(__name__)
 
 SOCKET = "leasehold.sock"
-SERVER_FILE = "server.json"
+CLIENT_SOCKET = "client.sock"
+"""The one to mount into containers: whoever is in there has to show a token (OPS-5)."""
 
-COMMIT_S = 4.0
-"""How long the last commit may take; with `DRAIN_S` a stop takes less than 10 s (OPS-28)."""
 
-DRAIN_S = 3.0
-"""How long calls may take to be answered once the server stops."""
+COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
+"""How long a stop waits for collectors, for the last commit, and for answers: all of it under 10 s (OPS-28)."""
 
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
@@ -72,22 +71,9 @@ RETRY_START_S = 2.0
 FULL_BYTES = 1 << 20
 """With less room than this, an error of the store at start is taken for a full disk, and waited for."""
 
-OPEN_FILES = 16_384
-"""What the server asks the kernel for: two kinds of sockets with 4,096 connections each, and the rest."""
-
 
 class StartError(Exception):
     """The server can't start. The sentence says why, and what to do."""
-
-
-class ServerFile(msgspec.Struct):
-    """`<data>/server.json`: where the running server is to be found."""
-
-    pid: int
-    port: int
-    url: str
-    started: int
-    version: str
 
 
 class Program:
@@ -115,7 +101,7 @@ class Program:
         try:
             prepare(self.data)
             token_hash = admin_hash(self.data, new_token)
-            self.sockets = self._listen()
+            self.listeners = self._listen()
         except (OSError, StoreError, LeaseholdError) as error:
             raise StartError(str(error)) from error
         log_settings = self.settings.log
@@ -130,26 +116,33 @@ class Program:
         self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor)
         self.requests = RequestStats(elapsed_ns)
         app = StatsMiddleware(App(ENDPOINTS, self.pipeline, self.request_ids.new), self.requests)
-        self.server = Server(app, self.sockets, new_request_id=self.request_ids.new)
+        self.server = Server(
+            app,
+            self.listeners,
+            new_request_id=self.request_ids.new,
+            connections_max=min(CONNECTIONS_MAX, share_of_files(4)),
+        )
 
-    def _listen(self) -> list[socket.socket]:
+    def _listen(self) -> list[Listener]:
         settings = self.settings
         try:
-            sockets = [tcp_socket(settings.host, settings.port)]
+            listeners = [Listener(tcp_socket(settings.host, settings.port))]
         except OSError as error:
             raise StartError(
                 f"port {settings.port} on {settings.host} can't be taken ({error.strerror}): is another "
                 "server running? Set another by LEASEHOLD_PORT"
             ) from error
-        self._listen_at(self.data / SOCKET, 0o600, sockets)
+        listeners.append(self._listen_at(self.data / SOCKET, 0o600))
+        listeners.append(self._listen_at(self.data / CLIENT_SOCKET, 0o666, asks_kernel=False))
         if os.geteuid() == 0:
             Path(settings.run_dir).mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._listen_at(Path(settings.run_dir) / SOCKET, 0o666, sockets)
-        return sockets
+            listeners.append(self._listen_at(Path(settings.run_dir) / SOCKET, 0o666))
+        return listeners
 
-    def _listen_at(self, path: Path, mode: int, sockets: list[socket.socket]) -> None:
-        sockets.append(unix_socket(path, mode))
+    def _listen_at(self, path: Path, mode: int, *, asks_kernel: bool = True) -> Listener:
+        listener = Listener(unix_socket(path, mode), asks_kernel=asks_kernel)
         self.socket_files.append(path)
+        return listener
 
     def _assemble(self) -> None:
         host, work = LinuxHost(str(self.data)), LinuxWork(_cgroup_home(self.data))
@@ -239,7 +232,7 @@ class Program:
 
     def _announce(self) -> None:
         try:
-            write_server_file(self.data, self.sockets[0], self.clock.wall_ms())
+            write_server_file(self.data, self.listeners[0].sock, self.clock.wall_ms())
         except OSError as error:  # A full disk: the sockets answer all the same, and it is tried again.
             log.warning("server_file_not_written", why=str(error))
 
@@ -275,20 +268,26 @@ class Program:
         log.info("stopping")
         self.pipeline.stopping = True
         await self.server.stop_accepting()
-        await self.sense.stop()
-        try:
-            async with asyncio.timeout(COMMIT_S):
-                await self.supervisor.stop()
-        except TimeoutError:
-            log.error("store_hangs", gave_up_after_s=COMMIT_S)
+        await self._within(COLLECTORS_S, "collectors", self.sense.stop())
+        await self._within(COMMIT_S, "store", self.supervisor.stop())
         late = await self.server.drain(DRAIN_S)
         await self.server.close()
-        await self.archive.close()
+        await self._within(COLLECTORS_S, "archive", self.archive.close())
         (self.data / SERVER_FILE).unlink(missing_ok=True)
         for path in self.socket_files:
             path.unlink(missing_ok=True)
         log.info("stopped", calls_cut=late)
         self.logs.close()
+
+    async def _within(self, limit_s: float, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """One step of a stop: it may fail or hang, and the next one is taken all the same."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await work
+        except TimeoutError:
+            log.error("stop_gave_up", what=what, after_s=limit_s)
+        except Exception:
+            log.exception("stop_failed", what=what)
 
     # -- signals
 
@@ -313,6 +312,7 @@ class Program:
         self.settings = self.loaded.settings
         self.policy = self.settings.policy
         self.sense.settings = self.settings.quiet
+        self.leases.line.dispatch()  # There may be more room now.
         for name, level in {"leasehold": self.settings.log.level, **self.settings.log.levels}.items():
             self.logs.set_level(name, level)
         log.info("config_taken_up", file=str(self.loaded.file))
@@ -324,22 +324,12 @@ def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
 
     if loaded.settings.preset == "auto":
         loaded = load(loaded.flags, env, detect)
-    _raise_file_limit()
+    raise_file_limit()
 
     async def main() -> None:
         await Program(loaded, env).run()
 
     uvloop.run(main())
-
-
-def write_server_file(data: Path, tcp: socket.socket, wall_ms: int) -> None:
-    """Say where the server is, in one step: a reader sees all of it or the one before."""
-    host, port = tcp.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    found = ServerFile(os.getpid(), port, f"http://{shown}:{port}", wall_ms // 1000, __version__)
-    draft = data / f"{SERVER_FILE}.new"
-    draft.write_bytes(msgspec.json.encode(found))
-    draft.rename(data / SERVER_FILE)
 
 
 def containment() -> Containment:
@@ -374,10 +364,3 @@ def _totals(host: LinuxHost, now_ms: int, data: Path) -> Totals:
 def _secrets(env: Mapping[str, str]) -> list[str]:
     """Values of the environment whose names say that they are secret."""
     return [value for name, value in sorted(env.items()) if SECRET_KEY.search(name)]
-
-
-def _raise_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -12,7 +12,7 @@ from leasehold.api.auth import Gate, token_hash
 from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
-from leasehold.api.server import Server, tcp_socket
+from leasehold.api.server import Listener, Server, tcp_socket
 from leasehold.api.services import Services
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.principal import Principal
@@ -74,7 +74,7 @@ class FakeEdge:
         app = StatsMiddleware(App(ENDPOINTS, self.pipeline, ids.new), self.stats)
         sock = tcp_socket("127.0.0.1", 0)
         self.port: int = sock.getsockname()[1]
-        self.server = Server(app, [sock], new_request_id=ids.new, connections_max=connections_max)
+        self.server = Server(app, [Listener(sock)], new_request_id=ids.new, connections_max=connections_max)
         leases: Any = self.leases
         self.services = Services(leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"")
 

@@ -13,7 +13,7 @@ import pytest
 from leasehold.api.auth import PEER, Gate, Peer, token_hash
 from leasehold.api.roles import ROLES, VERBS
 from leasehold.api.routes import ENDPOINTS
-from leasehold.api.server import tcp_socket
+from leasehold.api.server import tcp_socket, unix_socket
 from leasehold.model.errors import Invalid, Unauthenticated
 from tests.api.real_server import LEASE, RealServer, request
 
@@ -85,6 +85,19 @@ def test_a_token_on_the_unix_socket_decides_alone(server: RealServer) -> None:
         assert wire.reply().json["name"] == "token:admin"
         wire.send(request("GET", "/api/whoami", {"authorization": "Bearer lsh_wrong"}))
         assert wire.reply().status == 401
+
+
+@pytest.mark.requirement("OPS-5")
+def test_the_socket_for_containers_wants_a_token(server: RealServer) -> None:
+    """On `client.sock` the kernel is not asked, for in a container anybody may be root."""
+    path = server.data / "client.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    with server.unix(path) as wire:
+        wire.send(request("GET", "/api/whoami"))
+        assert wire.reply().status == 401
+        wire.send(request("GET", "/api/whoami", {"authorization": f"Bearer {server.token}"}))
+        me = wire.reply().json
+    assert (me["name"], "local" in me) == ("token:admin", False)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -161,6 +174,24 @@ def test_a_server_told_to_listen_elsewhere_does_not_start(scratch: Path) -> None
     server = RealServer(scratch, LEASEHOLD_HOST="0.0.0.0")
     with pytest.raises(AssertionError, match="any address but loopback needs TLS"):
         server.start()
+
+
+def test_a_file_in_the_way_of_a_socket_is_not_removed(scratch: Path) -> None:
+    """Only a socket that nobody listens on is replaced; anything else is named."""
+    path = scratch / "x.sock"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="in the way"):
+        unix_socket(path, 0o600)
+    assert path.read_text() == "mine"
+    path.unlink()
+    for _ in range(2):
+        left_behind = unix_socket(path, 0o600)
+        left_behind.close()
+    listening = unix_socket(path, 0o600)
+    listening.listen()
+    with pytest.raises(OSError, match="another server listens"):
+        unix_socket(path, 0o600)
+    listening.close()
 
 
 @pytest.mark.requirement("OPS-6")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -90,8 +91,11 @@ class Exchange:
 class Connection(HttpToolsProtocol):
     """`since` and `phase` tell the sweep how long the client has been in which part of a request."""
 
-    def __init__(self, *args: Any, limit: int, new_request_id: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, limit: int, asks_kernel: bool, new_request_id: Callable[[], str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._asks_kernel = asks_kernel
         self._limit = limit
         self._new_request_id = new_request_id
         self._extensions: dict[str, Any] | None = None
@@ -103,7 +107,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.since = self.loop.time()
-        peer = peer_of(transport)
+        peer = peer_of(transport) if self._asks_kernel else None
         if peer is not None:
             self._extensions = {PEER: peer}
         if len(self.connections) > self._limit:

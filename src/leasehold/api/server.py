@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
@@ -35,21 +36,25 @@ LAG_WINDOW_S = 60.0
 
 
 class Listener:
-    """One listening socket with the connections that came over it."""
+    """One listening socket with the connections that came over it.
 
-    def __init__(self, sock: socket.socket) -> None:
+    `asks_kernel`: whether the peer's credentials say who the caller is; else a token has to.
+    """
+
+    def __init__(self, sock: socket.socket, *, asks_kernel: bool = True) -> None:
         self.sock = sock
+        self.asks_kernel = asks_kernel
         self.state = ServerState()
         self.server: asyncio.AbstractServer | None = None
 
 
 class Server:
-    """Serves `app` on sockets that are bound already."""
+    """Serves `app` on sockets that are bound already, at most `connections_max` on each."""
 
     def __init__(
         self,
         app: Any,
-        sockets: Iterable[socket.socket],
+        listeners: Iterable[Listener],
         *,
         new_request_id: Callable[[], str],
         connections_max: int = CONNECTIONS_MAX,
@@ -66,7 +71,7 @@ class Server:
             server_header=False,
         )
         self._config.load()
-        self._listeners = [Listener(sock) for sock in sockets]
+        self._listeners = list(listeners)
         self._new_request_id = new_request_id
         self._connections_max = connections_max
         self._sweeper: asyncio.Task[None] | None = None
@@ -136,6 +141,7 @@ class Server:
                 server_state=listener.state,
                 app_state={},
                 limit=self._connections_max,
+                asks_kernel=listener.asks_kernel,
                 new_request_id=self._new_request_id,
             )
 
@@ -183,14 +189,19 @@ def unix_socket(path: Path, mode: int) -> socket.socket:
 
     Raises OSError where somebody listens there already, or the folder can't be written.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(f"{path} is in the way, and no socket; remove it")
         if _somebody_listens(path):
             raise OSError(f"another server listens on {path}; stop it first")
         path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o777 & ~mode)
     try:
         sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise OSError(f"no socket can be made at {path}: {error}") from error
     finally:
         os.umask(before)
     return sock
