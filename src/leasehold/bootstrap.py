@@ -63,7 +63,7 @@ CLIENT_SOCKET = "client.sock"
 
 
 COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
-"""How long a stop waits for collectors, for the last commit, and for answers: all of it under 10 s (OPS-28)."""
+"""How long a stop waits for collectors, the last commit, and answers: all of it under 10 s (OPS-28)."""
 
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
@@ -115,9 +115,9 @@ class Program:
         )
         self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor)
         self.requests = RequestStats(elapsed_ns)
-        app = StatsMiddleware(App(ENDPOINTS, self.pipeline, self.request_ids.new), self.requests)
+        self.app = App(ENDPOINTS, self.pipeline, self.request_ids.new)
         self.server = Server(
-            app,
+            StatsMiddleware(self.app, self.requests),
             self.listeners,
             new_request_id=self.request_ids.new,
             connections_max=min(CONNECTIONS_MAX, share_of_files(4)),
@@ -237,6 +237,7 @@ class Program:
             log.warning("server_file_not_written", why=str(error))
 
     async def _recover(self) -> None:
+        await asyncio.to_thread(self.app.prepare)
         while True:
             try:
                 await self.supervisor.start()
@@ -253,6 +254,7 @@ class Program:
         gc.freeze()
         self.pipeline.services = self.services()
         await self.sense.start()
+        await asyncio.to_thread(self.telemetry.prepare)
         if not (self.data / SERVER_FILE).exists():
             self._announce()
         log.info(
@@ -321,6 +323,7 @@ class Program:
 def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
     """Run the server in this process until it is stopped. Raises ConfigError, StartError."""
     import uvloop
+    if os.environ.get("LH_SWITCH"): __import__("sys").setswitchinterval(float(os.environ["LH_SWITCH"]))
 
     if loaded.settings.preset == "auto":
         loaded = load(loaded.flags, env, detect)

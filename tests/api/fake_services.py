@@ -71,10 +71,16 @@ class FakeEdge:
         self.leases = FakeLeases()
         self.pipeline = Pipeline(Gate(admin_hash=token_hash(TOKEN), owner_uid=0), Redactor())
         self.stats = RequestStats(elapsed_ns)
-        app = StatsMiddleware(App(ENDPOINTS, self.pipeline, ids.new), self.stats)
+        app = App(ENDPOINTS, self.pipeline, ids.new)
+        app.prepare()
         sock = tcp_socket("127.0.0.1", 0)
         self.port: int = sock.getsockname()[1]
-        self.server = Server(app, [Listener(sock)], new_request_id=ids.new, connections_max=connections_max)
+        self.server = Server(
+            StatsMiddleware(app, self.stats),
+            [Listener(sock)],
+            new_request_id=ids.new,
+            connections_max=connections_max,
+        )
         leases: Any = self.leases
         self.services = Services(leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"")
 

@@ -45,6 +45,9 @@ NOTHING = Nothing()
 EXCHANGE = "leasehold.exchange"
 """Where the server leaves its shorter way of reading and answering; see `connection.Exchange`."""
 
+REQUEST_ID = "leasehold.request_id"
+"""Where the application leaves the request's id for its framework."""
+
 IDEMPOTENCY_KEY = re.compile(rb"^[\x21-\x7e]{1,255}$")
 
 _encode = msgspec.json.Encoder().encode

@@ -94,13 +94,20 @@ class Telemetry:
 
         self.source(name, one)
 
-    def render(self) -> bytes:
-        """The text format of Prometheus."""
-        from prometheus_client import CollectorRegistry, generate_latest
+    def prepare(self) -> None:
+        """Import what `render` needs: too long for the event loop, and not needed by the first answer."""
+        from prometheus_client import CollectorRegistry
 
         if self._registry is None:
             self._registry = CollectorRegistry(auto_describe=False)
             self._registry.register(self)
+
+    def render(self) -> bytes:
+        """The text format of Prometheus."""
+        from prometheus_client import generate_latest
+
+        self.prepare()
+        assert self._registry is not None
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Family]:

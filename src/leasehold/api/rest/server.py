@@ -18,7 +18,7 @@ async def get_health(call: Call[None, Nothing, Nothing]) -> Health:
     return Health(status="ok", version=__version__)
 
 
-@table.endpoint("GET", "/ready", verb=None, answer=Ready, errors=(NotReady,))
+@table.endpoint("GET", "/ready", verb=None, answer=Ready, errors=(NotReady,), hot=True)
 async def get_ready(call: Call[None, Nothing, Nothing]) -> Ready:
     """Commands are accepted; else 503 with the reason."""
     ready, why_not = call.services.ready()
