@@ -95,7 +95,7 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 @pytest.mark.requirement("OPS-5")
 def test_a_server_is_looked_for_by_url_then_in_own_data_then_in_run(tmp_path: Path) -> None:
-    """An explicit address is the only candidate; otherwise a caller's own server goes before the machine's."""
+    """An explicit address is the only candidate; otherwise one's own server goes before the machine's."""
     data, run = tmp_path / "d", tmp_path / "r"
     env = {"LEASEHOLD_DATA": str(data), "LEASEHOLD_RUN_DIR": str(run), "HOME": str(tmp_path)}
     assert candidates(env) == []
