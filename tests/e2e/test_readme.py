@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -112,6 +113,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     subprocess.run([ROOT / ".venv" / "bin" / "leasehold", "down"], cwd=ROOT, env=someone.env, check=True)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, and the README types it")
 @pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.timeout(600)
