@@ -1,11 +1,10 @@
-"""`python -m accept [--only NAME…] [--budget SECONDS] [--fresh] [--list]`."""
+"""`python -m accept [--only NAME…] [--budget SECONDS] [--fresh] [--with-tests] [--list]`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from pathlib import Path
 
 from accept.harness import CHECKS, Report, run_all
 from accept.product import ROOT, Product
@@ -24,6 +23,9 @@ def main() -> int:
     parser.add_argument(
         "--fresh", action="store_true", help="run again also what has passed on this very wheel"
     )
+    parser.add_argument(
+        "--with-tests", action="store_true", help="also run `make test`; else only where it is named"
+    )
     parser.add_argument("--list", action="store_true", help="print the checks and their budgets")
     options = parser.parse_args()
     for capability in CAPABILITIES:
@@ -33,10 +35,15 @@ def main() -> int:
         for one in checks:
             print(f"{one.name:42} {one.kind:6} {one.budget_s:5} s  {one.promise}")
         return 0
+    for one in checks if not (options.only or options.with_tests) else ():
+        if one.kind == "long":
+            print(f"not run: {one.name}; --with-tests runs it, and its time is not counted")
+    checks = [one for one in checks if one.kind != "long" or options.only or options.with_tests]
     folder = ROOT / ".accept"
     product = Product.install(folder)
-    path = Path(folder) / "report.json"
-    report = Report(path) if options.fresh or options.only else Report.resumed(path, product.wheel_hash)
+    report = Report.resumed(folder / product.report, product.wheel_hash)
+    for one in checks if options.fresh or options.only else ():
+        report.outcomes.pop(one.name, None)
     run_all(checks, product, report, options.budget)
     return report.summary()
 

@@ -19,7 +19,7 @@ from accept.product import Product
 
 Kind = Literal["busy", "quiet", "long"]
 """`busy` checks run alone; `quiet` ones hardly load the machine and run side by side; `long` ones run alone,
-at the end.
+at the end, only where they are asked for, and their time is not counted.
 """
 
 
@@ -66,7 +66,7 @@ def check(
     """Register a check. `command` is what a person would type to see the same."""
 
     def register(run: Callable[[Product], str]) -> Callable[[Product], str]:
-        shown = command or f"make accept ONLY={name}"
+        shown = command or f'make accept ARGS="--only {name}"'
         CHECKS.append(Check(name, promise, run, shown, kind, budget_s))
         return run
 
@@ -138,30 +138,35 @@ class Report:
             print(f"skipped: {outcome.name}: {outcome.figure}")
         for outcome in by["FAIL"]:
             print(f"failed: {outcome.name}: {outcome.figure}")
-        spent = sum(outcome.seconds for outcome in self.outcomes.values())
+        uncounted = {check.name for check in CHECKS if check.kind == "long"}
+        spent = sum(o.seconds for o in self.outcomes.values() if o.name not in uncounted)
         print(
-            f"{len(by['PASS'])} passed, {len(by['FAIL'])} failed, {len(by['SKIP'])} skipped; {spent / 60:.1f} min of checks"
+            f"{len(by['PASS'])} passed, {len(by['FAIL'])} failed, {len(by['SKIP'])} skipped; "
+            f"{spent / 60:.1f} min of checks"
         )
         return 1 if by["FAIL"] else 0
 
 
 def run_all(checks: list[Check], product: Product, report: Report, budget_s: float | None) -> None:
-    """Quiet checks side by side first, then the busy ones one after another, the long ones last."""
+    """Quiet checks side by side first, then the busy ones one after another, the long ones last.
+
+    What has passed is not run again. The time of long ones is not counted.
+    """
     began = time.monotonic()
     todo = [check for check in checks if check.name not in report.outcomes]
-    quiet = [check for check in todo if check.kind == "quiet"]
+
+    def fits(check: Check) -> bool:
+        left_s = None if budget_s is None else max(0, budget_s - (time.monotonic() - began))
+        if left_s is None or check.kind == "long" or check.budget_s <= left_s:
+            return True
+        print(f"not run: {check.name} needs {check.budget_s} s, {left_s:.0f} s of the budget are left")
+        return False
+
+    quiet = [check for check in todo if check.kind == "quiet" and fits(check)]
     if quiet:
         with ThreadPoolExecutor(len(quiet)) as pool:
             for outcome in pool.map(lambda check: perform(check, product), quiet):
                 report.add(outcome)
-    alone = [check for check in todo if check.kind == "busy"] + [
-        check for check in todo if check.kind == "long"
-    ]
-    for check in alone:
-        left_s = None if budget_s is None else budget_s - (time.monotonic() - began)
-        if left_s is not None and left_s < check.budget_s:
-            print(
-                f"not run: {check.name} needs {check.budget_s} s, {max(0, left_s):.0f} s of the budget are left"
-            )
-            continue
-        report.add(perform(check, product))
+    for check in sorted((check for check in todo if check.kind != "quiet"), key=lambda one: one.kind):
+        if fits(check):
+            report.add(perform(check, product))
