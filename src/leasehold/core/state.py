@@ -168,6 +168,8 @@ class State:
             self._index_semaphore(key, old)
         elif name == CALLS:
             self._index_call(new, old)
+            if new is None and old is not None:
+                self.calls.move_to_end(key, last=False)  # Only the oldest are ever forgotten: it was first.
 
     def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
         if finished:

@@ -165,7 +165,8 @@ class SimulatedServer:
             since_ms = max(self._changed_ms, self._checked_ms.get(allowed_ms, 0))
             if now_ms - since_ms >= allowed_ms:
                 self._checked_ms[allowed_ms] = now_ms if allowed_ms == TICK_SLACK_MS else NOT_AGAIN_MS
-                self._fits_since(allowed_ms)
+                # Room that only time brought since the change is for the tick to find.
+                self._fits_since(now_ms - self._changed_ms if allowed_ms == ROOM_MS else allowed_ms)
 
     def _fits_since(self, ago_ms: int) -> None:
         """Whether somebody who would be granted now would have been then, all else being equal."""
