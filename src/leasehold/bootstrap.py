@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.api.app import App
 from leasehold.api.auth import Gate
 from leasehold.api.credentials import admin_hash
+from leasehold.api.express import Express
 from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
@@ -64,6 +66,10 @@ CLIENT_SOCKET = "client.sock"
 
 COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
 """How long a stop waits for collectors, the last commit, and answers: all of it under 10 s (OPS-28)."""
+
+SWITCH_S = 0.0005
+"""How long the loop may keep the interpreter from the thread that commits: CPython's own 5 ms are longer than
+a flush takes, and everyone who waits for a batch would wait for them too."""
 
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
@@ -120,6 +126,7 @@ class Program:
             StatsMiddleware(self.app, self.requests),
             self.listeners,
             new_request_id=self.request_ids.new,
+            express=Express(self.app, self.requests, self.request_ids.new),
             connections_max=min(CONNECTIONS_MAX, share_of_files(4)),
         )
 
@@ -323,7 +330,8 @@ class Program:
 def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
     """Run the server in this process until it is stopped. Raises ConfigError, StartError."""
     import uvloop
-    if os.environ.get("LH_SWITCH"): __import__("sys").setswitchinterval(float(os.environ["LH_SWITCH"]))
+
+    sys.setswitchinterval(SWITCH_S)
 
     if loaded.settings.preset == "auto":
         loaded = load(loaded.flags, env, detect)

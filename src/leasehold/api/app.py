@@ -74,6 +74,10 @@ class App:
 
         self._cold = framework(self._endpoints, self.pipeline)
 
+    def hot(self, path: str) -> tuple[Prepared | None, dict[str, str]]:
+        """The hot POST route of a path, with its parameters."""
+        return self._hot.find("POST", path)
+
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] != "http":
             return

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from leasehold.api.auth import PEER, Peer
 from leasehold.api.errors import TITLES, HeadersTooLarge
+from leasehold.api.express import BLOCKS_MAX, Block, Express, Request
 from leasehold.api.pipeline import EXCHANGE, Answer, refusal
 from leasehold.model.errors import LeaseholdError, Malformed, Overloaded
 
@@ -89,12 +90,25 @@ class Exchange:
 
 
 class Connection(HttpToolsProtocol):
-    """`since` and `phase` tell the sweep how long the client has been in which part of a request."""
+    """`since` and `phase` tell the sweep how long the client has been in which part of a request.
+
+    `express`, where there is one, answers what has been parsed before on this connection.
+    """
 
     def __init__(
-        self, *args: Any, limit: int, asks_kernel: bool, new_request_id: Callable[[], str], **kwargs: Any
+        self,
+        *args: Any,
+        limit: int,
+        asks_kernel: bool,
+        new_request_id: Callable[[], str],
+        express: Express | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._express = express
+        self._blocks: dict[bytes, Block] = {}
+        self._waiting = bytearray()
+        self._ends = False
         self._asks_kernel = asks_kernel
         self._limit = limit
         self._new_request_id = new_request_id
@@ -116,6 +130,16 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.phase == "closed":
             return
+        if self.phase == "express":  # Sent ahead of the answer before it: its turn comes after that.
+            self._waiting += data
+            self.transport.pause_reading()
+            return
+        whole = self.phase in ("idle", "headers") and not self._header_bytes
+        if whole and self._express is not None and self._blocks:
+            request = self._express.request(data, self._blocks)
+            if request is not None:
+                self._start(request)
+                return
         if self.phase == "idle":
             self._enter("headers")
             self._header_bytes = 0
@@ -124,6 +148,75 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.phase == "headers" and self._header_bytes > HEADER_BYTES_MAX:
             self._refuse(HeadersTooLarge(f"the headers are larger than {HEADER_BYTES_MAX} bytes"))
+        elif whole and self._express is not None and self.phase != "headers":
+            self._remember(data)
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the header block of a request that has just been parsed, where it is a plain one."""
+        line_end = data.find(b"\r\n")
+        head_end = data.find(b"\r\n\r\n", line_end)
+        if head_end < 0 or len(self._blocks) >= BLOCKS_MAX or self.scope["http_version"] != "1.1":
+            return
+        block = Express.block(self.headers)
+        if block is not None:
+            self._blocks[data[line_end:head_end]] = block
+
+    def _start(self, request: Request) -> None:
+        self._enter("express")
+        task = self.loop.create_task(self._by_express(request))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _by_express(self, request: Request) -> None:
+        """Answer one request without ASGI, then take what was sent ahead."""
+        assert self._express is not None
+        stats = self._express.stats
+        stats.in_flight += 1
+        began_ns, status = stats.elapsed_ns(), 499
+        try:
+            answer = await self._express.answer(request, self._extensions)
+            if self.flow.write_paused:
+                await self.flow.drain()
+            if not self.transport.is_closing():
+                status = answer.status
+                self.transport.write(self._lines(answer))
+        except BaseException:
+            self._ends = True  # Cut short by a stop: nobody may take silence for an answer.
+            raise
+        finally:
+            stats.in_flight -= 1
+            route = f"POST {request.prepared.endpoint.path}"
+            stats.ended(route, status, stats.elapsed_ns() - began_ns, held=False)
+            self._after_express()
+
+    def _lines(self, answer: Answer) -> bytes:
+        lines = [STATUS_LINE[answer.status]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        for name, value in answer.headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"connection: close\r\n\r\n" if self._ends else b"\r\n", answer.body)
+        return b"".join(lines)
+
+    def _after_express(self) -> None:
+        self.server_state.total_requests += 1
+        if self._ends:
+            self._close()
+        if self.transport.is_closing():
+            return
+        self._enter("idle")
+        self._header_bytes = 0
+        if self._waiting:
+            data, self._waiting = bytes(self._waiting), bytearray()
+            self.transport.resume_reading()
+            self.data_received(data)
+
+    def shutdown(self) -> None:
+        """Close now, or after the answer that is under way."""
+        if self.phase == "express":
+            self._ends = True
+        else:
+            super().shutdown()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

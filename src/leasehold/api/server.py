@@ -22,6 +22,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from leasehold.api.connection import Connection
+from leasehold.api.express import Express
 from leasehold.model.errors import Invalid
 
 BACKLOG = 512
@@ -57,6 +58,7 @@ class Server:
         listeners: Iterable[Listener],
         *,
         new_request_id: Callable[[], str],
+        express: Express | None = None,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._config = uvicorn.Config(
@@ -73,6 +75,7 @@ class Server:
         self._config.load()
         self._listeners = list(listeners)
         self._new_request_id = new_request_id
+        self._express = express
         self._connections_max = connections_max
         self._sweeper: asyncio.Task[None] | None = None
         self._late_s: deque[float] = deque(maxlen=round(LAG_WINDOW_S / SWEEP_S))
@@ -143,6 +146,7 @@ class Server:
                 limit=self._connections_max,
                 asks_kernel=listener.asks_kernel,
                 new_request_id=self._new_request_id,
+                express=self._express,
             )
 
         return make
