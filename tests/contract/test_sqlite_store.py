@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from leasehold.adapters.stores import sqlite, sqlite_schema, writer
+from leasehold.adapters.stores import sqlite, sqlite_archive, sqlite_schema, writer
 from leasehold.adapters.stores.data_folder import file_system, prepare
 from leasehold.adapters.stores.sqlite import FILE_NAME, SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
@@ -487,6 +487,29 @@ async def test_readers_neither_wait_for_the_writer_nor_see_half(tmp_path: Path) 
     release.set()
     await commit
     assert await archive.find("/leases/b") == b"2"
+    await archive.close()
+    await store.close()
+
+
+@awaited
+async def test_an_end_is_found_by_the_index_among_thousands(tmp_path: Path) -> None:
+    """Over several segments each key is found as it last ended, and the plan names both terms of the index."""
+    store = _store(tmp_path)
+    await store.open()
+    for seq in range(1, 4):
+        rows = [(f"/leases/lease-{(n * 7_919 + seq) % 9_001:06}", b"%d" % seq) for n in range(3_000)]
+        await store.commit(Batch(seq, finishes=rows))
+    archive = SqliteArchive(store)
+    newest = dict(await store.write(lambda c: c.execute("SELECT key, value FROM finished").fetchall()))
+    for key in list(newest)[::701]:
+        assert await archive.find(key) == newest[key]
+    assert await archive.find("/leases/lease-none") is None
+    plan = await store.write(
+        lambda connection: connection.execute(
+            f"EXPLAIN QUERY PLAN {sqlite_archive._PLACE}", ("k",)
+        ).fetchall()
+    )
+    assert any("finished_key (<expr>=? AND <expr>=?)" in step[3] for step in plan)
     await archive.close()
     await store.close()
 

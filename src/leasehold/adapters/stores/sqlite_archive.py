@@ -26,12 +26,17 @@ _PAGE = (
 
 _PLACE = """
 WITH RECURSIVE segment (number) AS (
-    SELECT (SELECT max(id) FROM finished) >> 12
-    UNION ALL SELECT number - 1 FROM segment WHERE number > (SELECT min(id) FROM finished) >> 12)
-SELECT (SELECT max(id) FROM finished INDEXED BY finished_key WHERE id >> 12 = number AND key = ?) AS place
+    SELECT (SELECT max(id) FROM finished) >> 11
+    UNION ALL SELECT number - 1 FROM segment WHERE number > (SELECT min(id) FROM finished) >> 11)
+SELECT (SELECT max(id) FROM finished INDEXED BY finished_key
+    WHERE id >> 11 = number AND substr(key, -6) = substr(?1, -6) AND +key = ?1) AS place
 FROM segment WHERE place IS NOT NULL LIMIT 1
 """
-"""Segments come newest first, each made from the one before: the search ends at the newest end of the key."""
+"""Segments come newest first, each made from the one before: the search ends at the newest end of the key.
+
+The plus keeps SQLite from putting the asked key for `key` into the indexed expression, which then would not
+match.
+"""
 
 _FOLD = """
 INSERT INTO folds VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (bucket_ms, holder, code) DO UPDATE SET
