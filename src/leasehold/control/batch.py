@@ -28,7 +28,7 @@ their names are at most 128 characters.
 class OpenBatch:
     """Fills while the batch before it is being written. Only the last value of a key is ever encoded."""
 
-    __slots__ = ("bytes", "changes", "commands", "events", "undo", "waiters")
+    __slots__ = ("bytes", "changes", "commands", "events", "finishes", "undo", "waiters")
 
     def __init__(self) -> None:
         self.changes: dict[tuple[str, str], Change] = {}
@@ -36,6 +36,7 @@ class OpenBatch:
         self.undo: list[Undo] = []
         self.waiters: list[asyncio.Future[None]] = []
         self.commands = 0
+        self.finishes = 0
         self.bytes = 0
 
     @property
@@ -58,6 +59,7 @@ class OpenBatch:
         for change in outcome.changes:
             undo.append(state.apply(change))
             changes[change.table, change.key] = change
+            self.finishes += change.finished
             self.bytes += estimate(change)
         self.events.extend(outcome.events)
         self.commands += 1

@@ -293,12 +293,12 @@ class Ledger:
         self.commits += 1
         if events:
             self.events_last = sealed.last_event
-        self.state.trim_ended()
         batch.settle(None)
         try:
             self.on_committed(events)
         except Exception:
             log.exception("effects")
+        self.state.trim_ended(self._open.finishes + sum(full.finishes for full in self._full))
 
     async def _ask_after(self, sealed: Batch) -> bool:
         """The outcome of a commit is unknown: ask the store. True when it did commit (design: step 6)."""

@@ -188,9 +188,12 @@ class State:
             self.book.add(new)
         return None
 
-    def trim_ended(self) -> None:
-        """Keep only the newest ended leases in memory; all of them stand in the archive."""
-        while len(self.ended) > self.ended_shown:
+    def trim_ended(self, not_durable: int = 0) -> None:
+        """Keep only the newest ended leases in memory; all of them stand in the archive.
+
+        Only those that are not durable yet do not: they are the newest, and stay beside the others.
+        """
+        while len(self.ended) > self.ended_shown + not_durable:
             self.ended.popitem(last=False)
 
     def _index_waiter(self, key: str, old: Waiter | None, new: Waiter | None) -> Presence | None:
