@@ -500,7 +500,8 @@ async def test_an_end_is_found_by_the_index_among_thousands(tmp_path: Path) -> N
         rows = [(f"/leases/lease-{(n * 7_919 + seq) % 9_001:06}", b"%d" % seq) for n in range(3_000)]
         await store.commit(Batch(seq, finishes=rows))
     archive = SqliteArchive(store)
-    newest = dict(await store.write(lambda c: c.execute("SELECT key, value FROM finished").fetchall()))
+    query = "SELECT key, value FROM finished ORDER BY id"
+    newest = dict(await store.write(lambda connection: connection.execute(query).fetchall()))
     for key in list(newest)[::701]:
         assert await archive.find(key) == newest[key]
     assert await archive.find("/leases/lease-none") is None
