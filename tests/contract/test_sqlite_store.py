@@ -493,7 +493,7 @@ async def test_readers_neither_wait_for_the_writer_nor_see_half(tmp_path: Path) 
 
 @awaited
 async def test_an_end_is_found_by_the_index_among_thousands(tmp_path: Path) -> None:
-    """Over several segments each key is found as it last ended, and the plan names both terms of the index."""
+    """Over several segments each key is found as it last ended, by both terms of the index."""
     store = _store(tmp_path)
     await store.open()
     for seq in range(1, 4):
