@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import starmap
 from pathlib import Path
 
+import cli_page
 import policy_page
 
 from leasehold.api.errors import TABLE, TITLES, Row
@@ -137,6 +138,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config,
     "metrics.md": metrics,
     "policy.md": policy_page.page,
+    "cli.md": cli_page.page,
 }
 
 

@@ -98,7 +98,7 @@ ENDED = problem(410, "LEASE_ENDED", "lease-1 has ended (EXPIRED)", details={"sta
 
 
 def test_it_asks_binds_and_releases(server: Scripted, start: Start) -> None:
-    """Three calls for a short command: one to ask, one to bind the child before it starts, one to give back."""
+    """Three calls for a short command: to ask, to bind the child before it starts, to give back."""
     assert finished(start("--cost", "7", "--", "sh", "-c", "exit 3"))[0] == 3
     assert [path.rpartition("/")[2] for _, path, _ in server.calls] == ["request", "heartbeat", "release"]
     ask, bind, release = (body for _, _, body in server.calls)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 DONE = 0
 NO = 1
-CHANGES = 2
 USAGE = 64
 BAD_FILE = 65
 NOT_FOUND = 66
@@ -21,9 +20,8 @@ SIGNAL_BASE = 128
 
 MEANINGS: dict[int, str] = {
     DONE: "done",
-    NO: "the answer is no",
-    CHANGES: "there are changes (`plan` only)",
-    USAGE: "wrong usage, or a request that can never be met",
+    NO: "the answer is no: not now (`status --check`), never on this machine (`run`), not done",
+    USAGE: "wrong usage",
     BAD_FILE: "a file that was given can't be read or used",
     NOT_FOUND: "no such object",
     UNREACHABLE: "the server can't be reached",
@@ -35,7 +33,7 @@ MEANINGS: dict[int, str] = {
     CONFIGURATION: "the configuration is wrong",
     CANNOT_EXECUTE: "the command can't be executed",
     NO_SUCH_COMMAND: "the command was not found",
-    SIGNAL_BASE: "128 + n: ended by signal n",
+    SIGNAL_BASE: "ended by signal n",
 }
 
 BY_STATUS: dict[int, int] = {

@@ -23,13 +23,16 @@ def register(app: typer.Typer) -> None:
         session: Session,
         group: Annotated[str, typer.Argument(help="host, process, api or quiet")] = "quiet",
         metric: Annotated[
-            str, typer.Option("--metric", help="a figure of the group; by default its headline")
+            str,
+            typer.Option("--metric", metavar="NAME", help="a figure of the group; by default its headline"),
         ] = "",
         range: Annotated[  # noqa: A002
             str, typer.Option("--range", metavar="TIME", help="how far back: 15m, 24h, 7d")
         ] = "1h",
         step: Annotated[str, typer.Option("--step", metavar="TIME", help="one value per 10s, 5m, 1h")] = "",
-        aggregate: Annotated[str, typer.Option("--agg", metavar="mean|min|max|last|count")] = "mean",
+        aggregate: Annotated[
+            str, typer.Option("--agg", metavar="mean|min|max|last|count", help="of what each value is made")
+        ] = "mean",
     ) -> int:
         """A measured figure over time."""
         from leasehold.client import calls

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
         grace: Annotated[
             str, typer.Option("--grace", metavar="TIME", help="time to end by itself: 10s by default")
         ] = "",
-        note: Annotated[str, typer.Option("--note", help="why; its holder and the events are told")] = "",
+        note: Annotated[
+            str, typer.Option("--note", metavar="TEXT", help="why; its holder and the events are told")
+        ] = "",
     ) -> int:
         """Take leases back: the holder is told to stop, and after its grace period is stopped."""
         from leasehold.cli.amounts import duration, spell

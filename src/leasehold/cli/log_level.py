@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
     def log_level(
         session: Session,
         level: Annotated[str, typer.Argument(metavar="|".join(LEVELS))],
-        logger: Annotated[str, typer.Option("--logger", help="that logger and those below it")] = "leasehold",
+        logger: Annotated[
+            str, typer.Option("--logger", metavar="NAME", help="that logger and those below it")
+        ] = "leasehold",
     ) -> int:
         """Change what the server logs, until it is restarted."""
         import msgspec

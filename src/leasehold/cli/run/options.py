@@ -119,7 +119,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--on-busy",
         "WHAT",
-        "when the owner needs the machine: keep (default), throttle, pause or stop",
+        "what the owner may do to it: keep (default), throttle, pause, stop; only shown so far",
         _choice("keep", "throttle", "pause", "stop"),
     ),
     Option(
