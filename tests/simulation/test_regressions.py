@@ -239,6 +239,26 @@ def test_a_revoke_is_not_answered_twice_before_it_is_durable() -> None:
     play(act)
 
 
+@pytest.mark.requirement("LEASE-13")
+@pytest.mark.requirement("INV-4")
+def test_a_revoked_lease_whose_work_lives_is_not_said_to_have_ended_too_early() -> None:
+    """Its grace was over in memory and not on the disk; the heartbeat was answered 410, then it was undone."""
+
+    async def act(scene: Scene) -> None:
+        child = scene.world.processes.start()
+        held = await scene.hold(ANN, cost_units=5)
+        assert held.lease_id is not None
+        await scene.beat(held, ANN, wire.Bind(pids=[child.pid]))
+        await scene.do(scene.server.leases.revoke(ROOT, held.lease_id, wire.Revoke(grace_sec=1)))
+        scene.world.faults.before_ms = lambda batch: 700  # type: ignore[method-assign]
+        scene.world.faults.full = True
+        await scene.wait(1.2)
+        assert scene.server.ledger.state.leases[held.lease_id].state is LeaseState.REVOKED
+        assert (await scene.beat(held)).action == "stop"
+
+    play(act)
+
+
 @pytest.mark.requirement("QUEUE-8")
 def test_a_waiter_that_leaves_and_comes_back_is_counted_once() -> None:
     """A dead entry of the same number came to life again, and looking at the line raised an IndexError."""

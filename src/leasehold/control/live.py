@@ -80,9 +80,9 @@ class LiveLeases:
         return lease
 
     async def held(self, lease_id: str) -> Lease | None:
-        """The lease, where it is held; that it is not is only said once it can't be taken back (INV-4)."""
+        """The lease, where it is charged; that it is over is only said once it can't be taken back (INV-4)."""
         lease = self.ledger.state.leases.get(lease_id)
-        while lease is None and self.ledger.is_pending(LEASES, lease_id):
+        while (lease is None or not lease.is_live) and self.ledger.is_pending(LEASES, lease_id):
             await self.ledger.record_settled(LEASES, lease_id)
             lease = self.ledger.state.leases.get(lease_id)
         return lease

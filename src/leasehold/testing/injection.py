@@ -109,6 +109,8 @@ class Injection:
     async def _suspend(self, fault: Fault) -> None:
         self._world.met[Kind.SUSPEND] += 1
         self._world.machine.suspend(fault.for_ms)
+        if self._world.server is not None:
+            self._world.server.slept()
         self._afresh_after(fault.for_ms)
 
     def _afresh_after(self, gap_ms: int) -> None:

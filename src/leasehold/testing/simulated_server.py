@@ -150,6 +150,10 @@ class SimulatedServer:
         self._changed_ms = self.boot_ms()
         self._checked_ms.pop(ROOM_MS, None)
 
+    def slept(self) -> None:
+        """The machine was suspended: what only time brought is found by the next tick."""
+        self._changed_ms = self.boot_ms()
+
     @property
     def is_well(self) -> bool:
         """Nothing keeps it from granting."""
