@@ -9,6 +9,7 @@ from typing import Any
 
 from leasehold.api.app import App
 from leasehold.api.auth import Gate, token_hash
+from leasehold.api.express import Express
 from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
@@ -79,6 +80,7 @@ class FakeEdge:
             StatsMiddleware(app, self.stats),
             [Listener(sock)],
             new_request_id=ids.new,
+            express=Express(app, self.stats, ids.new),
             connections_max=connections_max,
         )
         leases: Any = self.leases

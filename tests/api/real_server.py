@@ -105,7 +105,8 @@ class RealServer:
             **env,
         }
         self.data = Path(self.env["LEASEHOLD_DATA"])
-        self.command = [sys.executable, "-m", "leasehold", "up", "--foreground"]
+        program = shlex.split(os.environ.get("LEASEHOLD_TEST_PROGRAM", ""))
+        self.command = [*(program or [sys.executable, "-m", "leasehold"]), "up", "--foreground"]
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
 

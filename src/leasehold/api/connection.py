@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
             self._waiting += data
             self.transport.pause_reading()
             return
-        whole = self.phase in ("idle", "headers") and not self._header_bytes
+        whole = self.phase == "idle" or (self.phase == "headers" and not self._header_bytes)
         if whole and self._express is not None and self._blocks:
             request = self._express.request(data, self._blocks)
             if request is not None:
