@@ -278,10 +278,9 @@ class Program:
         self.pipeline.stopping = True
         await self.server.stop_accepting()
         await self._within(COLLECTORS_S, "collectors", self.sense.stop())
-        await self._within(COMMIT_S, "store", self.supervisor.stop())
+        await self._within(COMMIT_S, "store", self.supervisor.stop(self.archive.close))
         late = await self.server.drain(DRAIN_S)
         await self.server.close()
-        await self._within(COLLECTORS_S, "archive", self.archive.close())
         (self.data / SERVER_FILE).unlink(missing_ok=True)
         for path in self.socket_files:
             path.unlink(missing_ok=True)

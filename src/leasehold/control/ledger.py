@@ -110,12 +110,16 @@ class Ledger:
 
     async def stop(self) -> None:
         """Refuse new commands, commit what is open, give up the store. Idempotent."""
+        await self.finish()
+        await self.store.close()
+
+    async def finish(self) -> None:
+        """Refuse new commands and commit what is open; the store stays open for its readers. Idempotent."""
         self._stopping = True
         self._wake.set()
         if self._writer is not None:
             await self._writer
             self._writer = None
-        await self.store.close()
 
     # -- commands
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -75,8 +75,11 @@ class Supervisor:
         for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
 
-    async def stop(self) -> None:
-        """Answer held calls, write what is folded, commit the open batch, give up leadership."""
+    async def stop(self, close_readers: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Answer held calls, write what is folded, commit the open batch, give up leadership.
+
+        `close_readers` is awaited before the store is closed: who still reads keeps its files from tidying.
+        """
         self.leases.line.refuse_all("the server is stopping; ask again with the same ticket")
         for loop in self._loops:
             loop.cancel()
@@ -87,6 +90,9 @@ class Supervisor:
         except (LeaseholdError, OSError) as error:
             log.warning("last_flush", why=str(error))
         self.leases.bindings.close()
+        await self._ledger.finish()
+        if close_readers is not None:
+            await close_readers()
         await self._ledger.stop()
 
     def observed(self, view: NodeView) -> None:
