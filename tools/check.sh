@@ -17,7 +17,7 @@ step mypy
 step lint-imports --no-logo
 if [ "${1:-}" != static ]; then
     folders=
-    for folder in unit contract property architecture; do
+    for folder in unit contract property simulation architecture; do
         if [ -d "tests/$folder" ]; then folders="$folders tests/$folder"; fi
     done
     export HYPOTHESIS_PROFILE=small

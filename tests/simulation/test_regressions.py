@@ -242,7 +242,7 @@ def test_a_revoke_is_not_answered_twice_before_it_is_durable() -> None:
 @pytest.mark.requirement("LEASE-13")
 @pytest.mark.requirement("INV-4")
 def test_a_revoked_lease_whose_work_lives_is_not_said_to_have_ended_too_early() -> None:
-    """Its grace was over in memory and not on the disk; the heartbeat was answered 410, then it was undone."""
+    """Its grace was over in memory and not yet on the disk, and a heartbeat was answered 410."""
 
     async def act(scene: Scene) -> None:
         child = scene.world.processes.start()

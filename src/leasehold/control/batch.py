@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 
 from leasehold.control import codec
-from leasehold.core.state import LEASES, Change, Outcome, State, Undo
+from leasehold.core.state import LEASES, WAITERS, Change, Outcome, State, Undo
 from leasehold.model.event import Event
 from leasehold.ports.store import Batch, Limits
 
-RECORD_BYTES = 512
+RECORD_BYTES = 1_024
 """What a record is taken for before it is encoded, beside its lists:
 
-enough for names and texts at their limits.
+texts and lists are added.
 """
+
+LETTER_BYTES = 4
+"""The most that a letter of somebody's text takes."""
 
 LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds:
@@ -117,10 +120,15 @@ class OpenBatch:
 
 def estimate(change: Change) -> int:
     """An upper bound of a change's encoded bytes, good enough to stay below a store's limit."""
-    size = RECORD_BYTES
-    if change.table == LEASES and change.record is not None:
-        ask = change.record.ask
-        listed = len(change.record.binding.work) + len(ask.charge.named)
-        if listed:
-            size += LISTED_BYTES * 2 * listed
-    return size
+    record = change.record
+    if record is None or change.table not in (LEASES, WAITERS):
+        return RECORD_BYTES
+    ask = record.ask
+    if change.table == LEASES:
+        binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)
+    else:
+        binding, texts = ask.binding, len(record.call_key)
+    texts += len(ask.holder) + len(ask.job_type) + len(ask.principal) + len(ask.label) + len(ask.notice)
+    # A lease carries the binding that it was asked with beside the present one, and its charge twice.
+    listed = len(binding.work) + len(ask.binding.work) + 2 * len(ask.charge.named)
+    return RECORD_BYTES + LETTER_BYTES * texts + LISTED_BYTES * listed

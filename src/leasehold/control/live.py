@@ -80,7 +80,7 @@ class LiveLeases:
         return lease
 
     async def held(self, lease_id: str) -> Lease | None:
-        """The lease, where it is charged; that it is over is only said once it can't be taken back (INV-4)."""
+        """The lease, where it is charged; that it is over is said once it can't be taken back (INV-4)."""
         lease = self.ledger.state.leases.get(lease_id)
         while (lease is None or not lease.is_live) and self.ledger.is_pending(LEASES, lease_id):
             await self.ledger.record_settled(LEASES, lease_id)
