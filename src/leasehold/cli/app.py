@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from leasehold.cli import exits
+from leasehold.cli.completion import VARIABLE
 from leasehold.cli.session import Failed, tell
 
 MODULES = (
@@ -48,6 +50,8 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; every expected error is one line that says what to do."""
+    if VARIABLE in os.environ:
+        completion_init()
     try:
         outcome = typer.main.get_command(build()).main(
             list(arguments), prog_name="leasehold", standalone_mode=False
@@ -60,10 +64,6 @@ def main(arguments: Sequence[str]) -> int:
     except Failed as error:
         tell(error.sentence)
         return error.code
-    except BrokenPipeError:
-        # The reader of our output has seen enough; nothing more may be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return exits.DONE
     except _of_the_api() as error:
         return _tell_api(error)
 

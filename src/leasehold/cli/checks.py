@@ -199,7 +199,8 @@ def _server(env: Mapping[str, str], server: str) -> Iterator[Finding]:
     except where.BadAddress as error:
         yield Finding("server", "bad", str(error), "mend LEASEHOLD_URL or --server")
     except LeaseholdError as error:
-        yield Finding("server", "bad", error.message)
+        cure = "if another server listens there, `leasehold up` with another LEASEHOLD_PORT starts your own"
+        yield Finding("server", "bad", error.message, cure)
 
 
 def _answers(client: Client) -> Iterator[Finding]:

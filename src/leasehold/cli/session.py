@@ -112,7 +112,13 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(function)
     def wrapper(**given: Any) -> None:
         mine = {name: given.pop(name) for name in COMMON}
-        code = function(Session(**mine), **given)
+        try:
+            code = function(Session(**mine), **given)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of our output has seen enough; nothing more may be written at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            code = exits.DONE
         if code:
             raise typer.Exit(code)
 
