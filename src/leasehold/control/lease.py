@@ -92,7 +92,14 @@ class LeaseService(LiveLeases):
                 outcome.answer = lease
             return outcome
 
-        renewed = await self.as_durable(await self.ledger.execute(decide))
+        renewed: Lease
+        renewed, durable = self.ledger.submit(decide)
+        if any(bound.values()) or renewed.state is not LeaseState.ACTIVE:
+            if durable is not None:
+                await durable
+            renewed = await self.as_durable(renewed)
+        # That an offer was taken up is written, and not waited for: like any renewal it is volatile, and a
+        # recovery that finds the offer gives it a full time to live (LEASE-10).
         if not renewed.is_live:
             raise life.ended(renewed)
         return renewed

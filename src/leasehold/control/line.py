@@ -37,6 +37,7 @@ class LineService:
         self._settings = settings
         self._granted = granted
         self._held: dict[str, asyncio.Future[Lease]] = {}
+        self._reserved_until_ms = 0
         self._more = False
         self.attempts = 0
         self.attempts_idle = 0
@@ -55,6 +56,13 @@ class LineService:
         self._ledger.state.presence[waiter.ticket] = Presence(True, now_ms, forget_ms)
         return future
 
+    def claims(self, now_ms: int) -> bool:
+        """Whether anybody in line may claim room now: held, or within the time that it was told to come back.
+
+        While nobody does, whoever asks is judged alone: the others have their places, and no room is theirs.
+        """
+        return bool(self._held) or now_ms < self._reserved_until_ms
+
     def let_go(self, ticket: str, future: asyncio.Future[Lease], now_ms: int, retry_s: int | None) -> None:
         """The call is over without a grant.
 
@@ -68,6 +76,7 @@ class LineService:
         line = self._settings().line
         reserves_ms = now_ms + retry_s * 1000 + line.reserve_slack_ms if retry_s is not None else now_ms
         self._ledger.state.presence[ticket] = Presence(False, reserves_ms, now_ms + line.ticket_ms)
+        self._reserved_until_ms = max(self._reserved_until_ms, reserves_ms)
         self._ledger.on_due(ticket, reserves_ms)
 
     def kept_after_restart(self, now_ms: int) -> None:
@@ -76,6 +85,7 @@ class LineService:
         Who is held still is; who has lost its place, because the commit that was unknown granted it, is told.
         """
         line = self._settings().line
+        self._reserved_until_ms = now_ms + line.reserve_slack_ms
         for ticket, future in list(self._held.items()):
             if ticket in self._ledger.state.waiters:
                 self._ledger.state.presence[ticket] = Presence(True, now_ms, now_ms + line.ticket_ms)

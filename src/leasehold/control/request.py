@@ -126,7 +126,7 @@ class RequestService:
             raise Conflict(f"{ticket} belongs to somebody else; ask without a ticket")
         if (
             waiter is None
-            and not len(state.line)
+            and not (len(state.line) and self.line.claims(stamp.now_ms))
             and admission.admissible(state, ask, stamp.now_ms, settings)
         ):
             outcome.answer = life.grant(state, ask, stamp, settings, outcome, call=call)
