@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from leasehold.core import capacity
 from leasehold.core.state import State
-from leasehold.model.charge import DEVICE, Charge
+from leasehold.model.charge import DEVICE, Charge, Totals
 from leasehold.model.lease import Ask, Constraint
 from leasehold.model.node import STALE_AFTER_MS, NodeView
 from leasehold.model.priority import Priority
@@ -15,6 +15,8 @@ from leasehold.model.refusal import RANK, Code, Reason
 from leasehold.model.settings import PolicySettings
 
 RETRY_DEFAULT_S = 2
+NO_TOTALS = Totals(0, 0, 0)
+NOTHING_USABLE = capacity.Usable(0, 0, 0, 0)
 RETRY_MAX_S = 300
 
 
@@ -144,7 +146,11 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
     view, book, charge = state.view, state.book, ask.charge
     limits = settings.capacity
     if view is None:
-        return [] if not charge.is_work else [_unknown(None, 0)]
+        if charge.is_work:
+            return [_unknown(None, 0)]
+        # Locks and slots are no matter of the machine: they exclude each other before it is measured too.
+        short_of = capacity.shortfalls(book, NOTHING_USABLE, NO_TOTALS, state.sizes, charge)
+        return [_shortfall(short) for short in short_of]
     usable = capacity.usable(view, limits)
     found: list[Reason] = []
     if not capacity.fits(book, usable, view.totals, state.sizes, charge):

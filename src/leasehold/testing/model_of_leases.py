@@ -99,6 +99,7 @@ class LeaseModel:
             self.fail("INV-4", f"{name} was deleted without having ended")
         elif table == WAITERS:
             self.waiters.pop(name, None)
+            self.tickets.add(name)  # Also one that came and went within one batch.
         elif table == SEMAPHORES:
             self.sizes.pop(name, None)
         elif table == CALLS:
