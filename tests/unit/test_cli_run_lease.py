@@ -123,6 +123,7 @@ def test_it_comes_back_with_its_ticket_in_held_calls(server: Scripted, start: St
     assert err.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_a_change_is_told_and_a_repetition_is_not(server: Scripted, start: Start) -> None:
     """Two denials that say the same are one line, a new place is another."""
     first = denied()
@@ -332,6 +333,7 @@ def test_work_that_ignores_sigterm_is_killed_at_the_deadline(server: Scripted, s
     assert server.wait_for("/release")[0]["outcome"] == "stopped, the lease was lost"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("LEASE-28")
 @pytest.mark.parametrize(
     "trouble", [problem(503, "STORE_UNAVAILABLE", "the disk is full"), problem(401, "X", "who?")]

@@ -169,7 +169,7 @@ class Renewal:
                 self._tell(News("replaced", f"the work has a new lease, {self.held.lease_id}"))
                 return True
             ticket = str(found.get("ticket") or "")
-            self._end.wait(float(found.get("retry_after_sec") or 0) if not ticket else RETRY_S)
+            self._end.wait(RETRY_S if ticket else max(RETRY_S, float(found.get("retry_after_sec") or 0)))
         return False
 
     @property

@@ -42,10 +42,10 @@ class Voice:
         """
         if self._quiet or not (changed or self._terminal):
             return
-        if self._terminal:
+        if self._terminal and _in_foreground():
             self._put(f"{self._back()}{_fitted(PREFIX + sentence)}")
             self._fleeting = True
-        else:
+        elif changed:
             self._write(kind, sentence, figures)
 
     def _write(self, kind: str, sentence: str, figures: dict[str, Any]) -> None:
@@ -70,6 +70,14 @@ class Voice:
             os.write(2, text.encode(getattr(sys.stderr, "encoding", None) or "utf-8", "backslashreplace"))
         except OSError:
             self._quiet = True
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal is ours to rewrite lines on: a job in the background tells changes alone."""
+    try:
+        return os.tcgetpgrp(2) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _fitted(line: str) -> str:
