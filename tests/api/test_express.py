@@ -20,9 +20,9 @@ def short_way(edge: FakeEdge) -> list[str]:
     taken: list[str] = []
     inner = express.answer
 
-    async def recorded(request, extensions):  # type: ignore[no-untyped-def]
+    async def recorded(request, *others):  # type: ignore[no-untyped-def]
         taken.append(request.prepared.endpoint.path)
-        return await inner(request, extensions)
+        return await inner(request, *others)
 
     express.answer = recorded
     return taken
@@ -122,6 +122,24 @@ async def test_a_caller_that_goes_leaves_nothing_behind() -> None:
         async with asyncio.timeout(5):
             await edge.server.drain(5.0)
         assert (edge.leases.inside, edge.stats.stats().in_flight) == (0, 0)
+
+
+@pytest.mark.requirement("PROVE-6", "LEASE-7")
+async def test_a_held_caller_that_goes_is_noticed() -> None:
+    """A call that waits on purpose is counted apart, and given up when its caller has gone."""
+    async with fake_edge() as edge:
+        reader, writer = await edge.connect()
+        held = ask(b'{"cost_units": 1, "wait_sec": 60}')
+        await exchange(reader, writer, held)
+        taken = short_way(edge)
+        edge.leases.hold = asyncio.Event()
+        writer.write(held)
+        await edge.leases.waiting.wait()
+        assert (len(taken), edge.stats.held, edge.stats.in_flight) == (1, 1, 0)
+        writer.transport.abort()
+        await edge.leases.cancelled.wait()
+        await edge.server.drain(5.0)
+        assert (edge.leases.inside, edge.stats.held, edge.stats.in_flight) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from leasehold.api.auth import PEER, Peer
+from leasehold.api.body import ClientGone
 from leasehold.api.errors import TITLES, HeadersTooLarge
 from leasehold.api.express import BLOCKS_MAX, Block, Express, Request
 from leasehold.api.pipeline import EXCHANGE, Answer, refusal
@@ -109,6 +110,7 @@ class Connection(HttpToolsProtocol):
         self._blocks: dict[bytes, Block] = {}
         self._waiting = bytearray()
         self._ends = False
+        self._gone: asyncio.Future[None] | None = None
         self._asks_kernel = asks_kernel
         self._limit = limit
         self._new_request_id = new_request_id
@@ -170,24 +172,47 @@ class Connection(HttpToolsProtocol):
     async def _by_express(self, request: Request) -> None:
         """Answer one request without ASGI, then take what was sent ahead."""
         assert self._express is not None
-        stats = self._express.stats
+        stats, held = self._express.stats, False
+
+        def hold() -> None:
+            nonlocal held
+            held = True
+            stats.held += 1
+            stats.in_flight -= 1
+
         stats.in_flight += 1
         began_ns, status = stats.elapsed_ns(), 499
         try:
-            answer = await self._express.answer(request, self._extensions)
+            answer = await self._express.answer(request, self._extensions, self._until_gone, hold)
             if self.flow.write_paused:
                 await self.flow.drain()
             if not self.transport.is_closing():
                 status = answer.status
                 self.transport.write(self._lines(answer))
+        except ClientGone:
+            self._ends = True
         except BaseException:
             self._ends = True  # Cut short by a stop: nobody may take silence for an answer.
             raise
         finally:
-            stats.in_flight -= 1
+            if held:
+                stats.held -= 1
+            else:
+                stats.in_flight -= 1
             route = f"POST {request.prepared.endpoint.path}"
-            stats.ended(route, status, stats.elapsed_ns() - began_ns, held=False)
+            stats.ended(route, status, stats.elapsed_ns() - began_ns, held=held)
             self._after_express()
+
+    async def _until_gone(self) -> dict[str, str]:
+        if not self.transport.is_closing():
+            self._gone = self.loop.create_future()
+            await self._gone
+        return {"type": "http.disconnect"}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _lines(self, answer: Answer) -> bytes:
         lines = [STATUS_LINE[answer.status]]

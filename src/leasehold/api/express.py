@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from leasehold.api.app import App
+from leasehold.api.body import Receive
 from leasehold.api.errors import Misdirected
 from leasehold.api.hosts import check_host
-from leasehold.api.middleware_stats import RequestStats
+from leasehold.api.middleware_stats import HOLD, RequestStats
 from leasehold.api.pipeline import EXCHANGE, Answer, Headers, Prepared, Scope, refusal
 from leasehold.runtime import context
 
@@ -35,9 +36,6 @@ PLAIN = frozenset(
 
 BLOCKS_MAX = 16
 """Header blocks remembered per connection: one for each length of body that a client sends."""
-
-HELD = b'"wait_sec"'
-"""Where this stands in a body the call may be held: it then has to watch for its caller, as ASGI can."""
 
 
 class Block(NamedTuple):
@@ -102,15 +100,30 @@ class Express:
             return None
         prepared, parameters = self._app.hot(path.decode("ascii"))
         body = data[head_end + 4 :]
-        if prepared is None or HELD in body:
+        if prepared is None:
             return None
         return Request(prepared, parameters, block.headers, body)
 
-    async def answer(self, request: Request, extensions: Mapping[str, object] | None) -> Answer:
-        """The same answer as by the ordinary way, with its content-length."""
+    async def answer(
+        self,
+        request: Request,
+        extensions: Mapping[str, object] | None,
+        gone: Receive,
+        hold: Callable[[], None],
+    ) -> Answer:
+        """The same answer as by the ordinary way, with its content-length.
+
+        `gone` returns ASGI's message once the caller has disconnected; `hold` is called before a wait on
+        purpose. Raises ClientGone.
+        """
         request_id = self._new_request_id()
         context.begin(request_id=request_id)
-        scope: Scope = {"extensions": extensions, "query_string": b"", EXCHANGE: Whole(request.body)}
+        scope: Scope = {
+            "extensions": extensions,
+            "query_string": b"",
+            EXCHANGE: Whole(request.body),
+            HOLD: hold,
+        }
         try:
             check_host(extensions, request.headers)
         except Misdirected as error:
@@ -118,12 +131,8 @@ class Express:
         else:
             pipeline = self._app.pipeline
             answer = await pipeline.answer(
-                request.prepared, scope, request.headers, _no_more, request.path, request_id
+                request.prepared, scope, request.headers, gone, request.path, request_id
             )
         if answer.status != 204:
             answer.headers.append((b"content-length", b"%d" % len(answer.body)))
         return answer
-
-
-async def _no_more() -> None:
-    raise AssertionError("the body is there; nothing more is received")
