@@ -8,42 +8,18 @@ import sqlite3
 import stat
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from leasehold.adapters.stores import sqlite, sqlite_archive, sqlite_schema, writer
 from leasehold.adapters.stores.data_folder import file_system, prepare
-from leasehold.adapters.stores.sqlite import FILE_NAME, SqliteStore
+from leasehold.adapters.stores.sqlite import FILE_NAME
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
-from leasehold.ports.store import Batch, CommitFailed, CommitUnknown, Fenced, StoreCorrupt, StoreError
+from leasehold.ports.store import Batch, StoreCorrupt, StoreError
 from leasehold.testing.history import History, check
 from leasehold.testing.store_contract import awaited, live
-
-
-def _store(folder: Path, **more: Any) -> SqliteStore:
-    return SqliteStore(folder, wall_ms=lambda: 0, **more)
-
-
-def _meeting(meet: Callable[[str], None]) -> type[sqlite3.Connection]:
-    """A connection that hands each statement to `meet` before it is run."""
-
-    class Meeting(sqlite3.Connection):
-        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-            meet(statement)
-            return super().execute(statement, *parameters)
-
-    return Meeting
-
-
-def _edit(folder: Path, *statements: str) -> None:
-    connection = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
+from tests.contract.sqlite_files import edit, meeting, store_in
 
 # -- the folder and its lock
 
@@ -53,7 +29,7 @@ async def test_only_the_owner_can_read_the_data(tmp_path: Path) -> None:
     """The folder is 0700 and every file in it 0600, whatever the umask; a file that was wider is narrowed."""
     before = os.umask(0)
     try:
-        store = _store(tmp_path / "data")
+        store = store_in(tmp_path / "data")
         await store.open()
         await store.commit(Batch(1, puts=[("/a", b"1")]))
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
@@ -73,7 +49,7 @@ async def test_only_the_owner_can_read_the_data(tmp_path: Path) -> None:
 @awaited
 async def test_the_lock_names_who_holds_it(tmp_path: Path) -> None:
     """A second server is told the process and what to do, and nothing of the first is touched."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     second = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "leasehold.testing.store_load", str(tmp_path), stderr=asyncio.subprocess.PIPE
@@ -90,7 +66,7 @@ async def test_the_lock_names_who_holds_it(tmp_path: Path) -> None:
 async def test_a_copy_of_the_lock_file_stops_nobody(tmp_path: Path) -> None:
     """The lock is the kernel's: a file left by a killed server, pid and all, keeps nobody out."""
     (tmp_path / "leader.lock").write_text("1\n")
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     assert (tmp_path / "leader.lock").read_text() == f"{os.getpid()}\n"
     await store.close()
@@ -140,7 +116,7 @@ async def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: 
     """A file stands where the folder should be."""
     (tmp_path / "data").write_text("")
     with pytest.raises(StoreError, match="data"):
-        await _store(tmp_path / "data").open()
+        await store_in(tmp_path / "data").open()
 
 
 # -- the schema
@@ -149,10 +125,10 @@ async def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: 
 @awaited
 async def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     """An older version never touches what a newer one has written."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     await store.close()
-    _edit(tmp_path, "PRAGMA user_version = 99")
+    edit(tmp_path, "PRAGMA user_version = 99")
     before = store.path.read_bytes()
     with pytest.raises(StoreError, match=r"schema 99.*newer version"):
         await store.open()
@@ -162,9 +138,9 @@ async def test_a_later_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 @awaited
 async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     """A SQLite file that is not ours is not migrated into ours."""
-    _edit(tmp_path, "CREATE TABLE theirs (x)")
+    edit(tmp_path, "CREATE TABLE theirs (x)")
     with pytest.raises(StoreError, match="another program"):
-        await _store(tmp_path).open()
+        await store_in(tmp_path).open()
 
 
 def test_migrations_go_step_by_step(tmp_path: Path) -> None:
@@ -190,9 +166,9 @@ async def test_what_is_no_database_is_said_to_be_corrupt(tmp_path: Path) -> None
     """StoreCorrupt with the file's name and a next step, and the lock is free again."""
     (tmp_path / FILE_NAME).write_bytes(b"not a database at all, " * 400)
     with pytest.raises(StoreCorrupt, match=rf"{FILE_NAME}.*backup"):
-        await _store(tmp_path).open()
+        await store_in(tmp_path).open()
     (tmp_path / FILE_NAME).unlink()
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     await store.close()
 
@@ -203,11 +179,11 @@ async def test_what_is_no_database_is_said_to_be_corrupt(tmp_path: Path) -> None
 @awaited
 async def test_numbers_that_contradict_the_events_are_corrupt(tmp_path: Path, statement: str) -> None:
     """A batch or event number that can't be true is not worked with (INV-3)."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     await store.commit(Batch(1, events=b"x", first_event=1, last_event=9))
     await store.close()
-    _edit(tmp_path, statement)
+    edit(tmp_path, statement)
     with pytest.raises(StoreCorrupt, match="meta"):
         await store.open()
 
@@ -216,7 +192,7 @@ async def test_numbers_that_contradict_the_events_are_corrupt(tmp_path: Path, st
 @awaited
 async def test_a_broken_page_costs_values_but_no_key(tmp_path: Path) -> None:
     """With a page of records destroyed every key loads; with one of keys too, the load refuses."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     rows = [(f"/leases/{number:03}", b"v" * 300) for number in range(60)]
     await store.commit(Batch(1, puts=rows))
@@ -252,175 +228,14 @@ def _destroy(folder: Path, tree: str) -> None:
 @awaited
 async def test_a_record_without_its_key_stops_the_load(tmp_path: Path) -> None:
     """Nobody can tell what it was, so nobody may go on as if it had not been."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     await store.commit(Batch(1, puts=[("/a", b"1")]))
     await store.close()
-    _edit(tmp_path, "UPDATE live SET key = x'00'")
+    edit(tmp_path, "UPDATE live SET key = x'00'")
     await store.open()
     with pytest.raises(StoreCorrupt, match="lost its key"):
         await store.load()
-    await store.close()
-
-
-# -- what goes wrong while it runs
-
-
-@awaited
-async def test_an_exception_in_the_writer_fails_its_batch_only(tmp_path: Path) -> None:
-    """A bug in the thread reaches the batch's caller at once, and the thread goes on with the next."""
-    bugs = [RuntimeError("a bug")]
-
-    def meet(statement: str) -> None:
-        if statement.startswith("INSERT INTO batch") and bugs:
-            raise bugs.pop()
-
-    store = _store(tmp_path, factory=_meeting(meet))
-    await store.open()
-    with pytest.raises(RuntimeError, match="a bug"):
-        await store.commit(Batch(1))
-    await store.commit(Batch(1, puts=[("/a", b"1")]))
-    assert await live(store) == {"/a": b"1"}
-    await store.close()
-
-
-@pytest.mark.requirement("INV-4")
-@pytest.mark.parametrize("is_written", [True, False])
-@awaited
-async def test_a_failed_flush_is_settled_where_the_disk_still_writes(
-    tmp_path: Path, is_written: bool
-) -> None:
-    """After an error at the commit the next write decides: it committed, or it definitely did not."""
-    errors = ["SQLITE_IOERR_FSYNC"]
-    connections: list[sqlite3.Connection] = []
-
-    class Failing(sqlite3.Connection):
-        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-            if not statement.startswith("INSERT INTO batch") or not errors:
-                return super().execute(statement, *parameters)
-            connections.append(self)
-            if is_written:
-                super().execute(statement, *parameters)
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = getattr(sqlite3, errors.pop())
-            raise error
-
-    store = _store(tmp_path, factory=Failing)
-    await store.open()
-    if is_written:
-        await store.commit(Batch(1, puts=[("/a", b"1")]))
-    else:
-        with pytest.raises(CommitFailed, match="I/O"):
-            await store.commit(Batch(1, puts=[("/a", b"1")]))
-    assert connections
-    assert await store.batch_seq() == int(is_written)
-    await store.close()
-
-
-@awaited
-async def test_while_an_outcome_is_unknown_nothing_else_commits(tmp_path: Path) -> None:
-    """A batch that comes before `batch_seq` was asked is unknown too, and its caller is told to ask."""
-    troubled = True
-
-    def meet(statement: str) -> None:
-        if troubled and statement.startswith(("INSERT INTO batch", "UPDATE meta SET settled")):
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-            raise error
-
-    store = _store(tmp_path, factory=_meeting(meet))
-    await store.open()
-    for _ in range(2):
-        with pytest.raises(CommitUnknown):
-            await store.commit(Batch(1))
-    troubled = False
-    with pytest.raises(CommitUnknown, match="batch_seq"):
-        await store.commit(Batch(1))
-    assert await store.batch_seq() == 0
-    await store.commit(Batch(1))
-    await store.close()
-
-
-@awaited
-async def test_a_file_that_was_taken_away_takes_no_commits(tmp_path: Path) -> None:
-    """Writing on into a file without a name would lose what is acknowledged when the server ends."""
-    store = _store(tmp_path)
-    await store.open()
-    await store.commit(Batch(1))
-    store.path.rename(tmp_path / "moved")
-    with pytest.raises(CommitFailed, match="removed or replaced"):
-        await store.commit(Batch(2))
-    (tmp_path / "moved").rename(store.path)
-    await store.commit(Batch(2))
-    await store.close()
-
-
-@awaited
-async def test_another_programs_lock_is_a_definite_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A shell or a backup that holds the file makes commits fail, and only while it does."""
-    monkeypatch.setattr(sqlite, "BUSY_S", 0.02)
-    store = _store(tmp_path)
-    await store.open()
-    other = sqlite3.connect(store.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(CommitFailed, match="locked"):
-        await store.commit(Batch(1))
-    other.execute("ROLLBACK")
-    other.close()
-    await store.commit(Batch(1))
-    await store.close()
-
-
-@pytest.mark.requirement("INV-3")
-@awaited
-async def test_a_writer_from_outside_is_noticed_at_the_next_commit(tmp_path: Path) -> None:
-    """Even where a lock failed to keep it out, the fence does: loudly, and nothing is overwritten."""
-    store = _store(tmp_path)
-    await store.open()
-    await store.commit(Batch(1))
-    _edit(tmp_path, "UPDATE meta SET batch_seq = 2")
-    with pytest.raises(Fenced, match="another writer"):
-        await store.commit(Batch(2, puts=[("/a", b"1")]))
-    assert await live(store) == {}
-    await store.close()
-
-
-@awaited
-async def test_a_caller_that_gives_up_does_not_lose_the_batch(tmp_path: Path) -> None:
-    """A commit whose caller was cancelled still counts, for the store and for its followers."""
-    release = threading.Event()
-
-    def meet(statement: str) -> None:
-        if statement.startswith("INSERT INTO batch"):
-            release.wait(10)
-
-    store = _store(tmp_path, factory=_meeting(meet))
-    await store.open()
-    batch = Batch(1, puts=[("/a", b"1")])
-    commit = asyncio.create_task(store.commit(batch))
-    await asyncio.sleep(0)
-    commit.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await commit
-    release.set()
-    assert await anext(store.watch(0)) == batch
-    assert await store.batch_seq() == 1
-    await store.close()
-
-
-@awaited
-async def test_closing_waits_for_the_commit_in_flight(tmp_path: Path) -> None:
-    """What was queued before the close is durable after it."""
-    store = _store(tmp_path)
-    await store.open()
-    commit = asyncio.create_task(store.commit(Batch(1, puts=[("/a", b"1")])))
-    await asyncio.sleep(0)
-    await store.close()
-    await commit
-    await store.open()
-    assert await live(store) == {"/a": b"1"}
     await store.close()
 
 
@@ -432,7 +247,7 @@ async def test_closing_waits_for_the_commit_in_flight(tmp_path: Path) -> None:
 async def test_the_journal_stays_small_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is moved to the file when it has reached its limit, and then used again from its start."""
     monkeypatch.setattr(sqlite, "CHECKPOINT_FRAMES", 100)
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     history = History(3)
     for _ in range(200):
@@ -456,7 +271,7 @@ async def test_an_idle_writer_moves_the_journal_once(tmp_path: Path, monkeypatch
         if statement.startswith("PRAGMA wal_checkpoint"):
             loop.call_soon_threadsafe(moved.set)
 
-    store = _store(tmp_path, factory=_meeting(meet))
+    store = store_in(tmp_path, factory=meeting(meet))
     await store.open()
     await store.commit(Batch(1, puts=[("/a", b"x" * 50_000)]))
     await moved.wait()
@@ -475,7 +290,7 @@ async def test_readers_neither_wait_for_the_writer_nor_see_half(tmp_path: Path) 
         if statement.startswith("INSERT INTO batch") and stuck:
             release.wait(10)
 
-    store = _store(tmp_path, factory=_meeting(meet))
+    store = store_in(tmp_path, factory=meeting(meet))
     await store.open()
     archive = SqliteArchive(store)
     await store.commit(Batch(1, finishes=[("/leases/a", b"1")]))
@@ -494,7 +309,7 @@ async def test_readers_neither_wait_for_the_writer_nor_see_half(tmp_path: Path) 
 @awaited
 async def test_an_end_is_found_by_the_index_among_thousands(tmp_path: Path) -> None:
     """Over several segments each key is found as it last ended, by both terms of the index."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     for seq in range(1, 4):
         rows = [(f"/leases/lease-{(n * 7_919 + seq) % 9_001:06}", b"%d" % seq) for n in range(3_000)]
@@ -518,7 +333,7 @@ async def test_an_end_is_found_by_the_index_among_thousands(tmp_path: Path) -> N
 @awaited
 async def test_an_archive_of_a_damaged_file_says_so(tmp_path: Path) -> None:
     """A page of the archive that can't be read is StoreCorrupt for who asks, and the store goes on."""
-    store = _store(tmp_path)
+    store = store_in(tmp_path)
     await store.open()
     await store.commit(Batch(1, finishes=[(f"/leases/{n}", b"x" * 400) for n in range(40)]))
     await store.close()

@@ -12,8 +12,8 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
 
     `number` orders submissions. `due_ms` is QUEUE-6's static key on the ledger's clock: min(deadline,
     submission + the lane's offset). Whether somebody is connected, and until when room is reserved, is
-    volatile: see `Presence`. `call_key` and `call_hash` are those of the Idempotency-Key it was asked with last,
-    so that its grant and the memory of the call are one commit (LEASE-8).
+    volatile: see `Presence`. `call_key` and `call_hash` are those of the Idempotency-Key it was asked with
+    last, so that its grant and the memory of the call are one commit (LEASE-8).
     """
 
     ticket: str
