@@ -45,9 +45,10 @@ class Scene:
         return answer
 
     async def hold(self, me: Principal = ANN, **what: Any) -> wire.HeavyLeaseResponse:
-        """Ask, be granted, and confirm it."""
+        """Ask, be granted, confirm it, and give the disk the time to have that."""
         answer = await self.ask(me, **what)
         await self.beat(answer, me)
+        await self.world.sleep(50)
         return answer
 
     async def beat(

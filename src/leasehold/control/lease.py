@@ -122,6 +122,8 @@ class LeaseService(LiveLeases):
         lease = await self._own(principal, lease_id, body.fencing_token)
         if lease.state is LeaseState.OFFERED:
             lease = await self._renew(principal, lease_id, body.fencing_token)
+        if lease.state is not LeaseState.ACTIVE:
+            lease = await self.as_durable(lease)
         live = self.ledger.state.liveness.get(lease_id)
         if live is not None:
             answers.take_report(live, body)
@@ -193,7 +195,11 @@ class LeaseService(LiveLeases):
                 state, held, stamp, self.settings(), by=principal.name, note=body.note, grace_ms=grace_ms
             )
 
-        return self._view(await self.as_durable(await self.ledger.execute(decide)), principal)
+        while True:
+            revoked = await self.as_durable(await self.ledger.execute(decide))
+            if revoked.state not in (LeaseState.OFFERED, LeaseState.ACTIVE):
+                return self._view(revoked, principal)
+            # It was being revoked by somebody else, and that has been taken back: it is still to be done.
 
     async def abandon(self, principal: Principal, ticket: str) -> None:
         """Give up a place in line. Idempotent."""

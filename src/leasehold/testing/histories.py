@@ -18,7 +18,7 @@ EXPIRY_SLACK_MS = 1_000
 """Expiry happens within this of the time due (LEASE-10)."""
 
 EXCUSED_MS = 30_000
-"""A call that ended this long before its grant was durable may explain that nobody was told: disks are slow."""
+"""A call that ended this long before its grant was durable may be why nobody was told: disks are slow."""
 
 RENEWALS = frozenset({"a heartbeat", "a report"})
 
@@ -126,13 +126,13 @@ class Histories:
         for trust in self.trusts.get(lease_id, []):
             trust.until_ms = min(trust.until_ms, self.model.boot_ms())
 
-    def everyone_afresh(self, *, promised: bool) -> None:
-        """Every live lease gets one full time: after a stall, a restart, a time without a store."""
+    def everyone_afresh(self, held: Container[str], *, promised: bool) -> None:
+        """Every lease that is held gets one full time: after a stall, a start, a time without a store."""
         now_ms = self.model.boot_ms()
         ttl_ms = self.model.settings.lease.ttl_ms
         self.resets_ms.append(now_ms)
         for lease_id, known in self.model.leases.items():
-            if known.record.ended_ms:
+            if known.record.ended_ms or lease_id not in held:
                 continue
             life = self.lives.setdefault(lease_id, Life(0, 0))
             life.most_ms = max(life.most_ms, now_ms + ttl_ms)

@@ -115,9 +115,10 @@ class Injection:
 
     def _afresh_after(self, gap_ms: int) -> None:
         """A gap that was longer than TTL/3 must have been noticed (LEASE-10)."""
-        self._world.histories.everyone_afresh(
-            promised=gap_ms > self._world.settings.lease.ttl_ms // 3 + 1_000
-        )
+        server = self._world.server
+        if server is not None:
+            noticed = gap_ms > self._world.settings.lease.ttl_ms // 3 + NOTICED_MS
+            self._world.histories.everyone_afresh(server.ledger.state.leases, promised=noticed)
 
     async def _wall(self, fault: Fault) -> None:
         self._world.met[Kind.WALL_JUMP] += 1

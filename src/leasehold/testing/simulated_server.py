@@ -49,7 +49,7 @@ class WatchedLedger(Ledger):
             if change.table == LEASES and change.key not in self.state.leases and not change.finished
         ]
         durable = super()._take(outcome)
-        self.server.decided(new, any(change.table == LEASES for change in outcome.changes))
+        self.server.decided(new, outcome)
         return durable
 
 
@@ -117,12 +117,12 @@ class SimulatedServer:
             reloaded(state)
             self.model.recovered(state)
             self.histories.anchor_ms = self.clock.anchor_ms
-            self.histories.everyone_afresh(promised=True)
+            self.histories.everyone_afresh(state.leases, promised=True)
 
         def watched_stall(gap_ms: int) -> None:
             stalled(gap_ms)
             self.changed()
-            self.histories.everyone_afresh(promised=False)
+            self.histories.everyone_afresh(self.ledger.state.leases, promised=False)
 
         self.ledger.on_reload, self.ledger.on_stall = watched_reload, watched_stall
 
@@ -135,15 +135,16 @@ class SimulatedServer:
         self.supervisor.observed(view)
         self.changed()
 
-    def decided(self, new: list[Lease], leases_changed: bool) -> None:
+    def decided(self, new: list[Lease], outcome: Outcome) -> None:
         """Called with each decision right after it was applied."""
         state = self.ledger.state
-        self.changed()
         if not self.ledger.ready:
             self.model.fail("INV-4", "something was decided before recovery was done")
-        if leases_changed:
+        if any(change.table == LEASES for change in outcome.changes):
             self.model.one_ledger(state)
             self.model.granted(state, new, self.clock.now_ms())
+        if any(change.finished or change.table != LEASES for change in outcome.changes):
+            self.changed()
 
     def changed(self) -> None:
         """Something that decides who fits has changed: look soon whether somebody was forgotten."""
