@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import statistics
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import LEASEHOLD, Machine
+from tests.e2e.machine import LEASEHOLD, Machine, machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("LEASE-18")]
 
@@ -181,6 +182,47 @@ def test_a_server_that_hangs_neither_stops_the_work_nor_holds_up_its_end(here: M
     finally:
         os.kill(pid, signal.SIGCONT)
     here.until_idle()
+
+
+@pytest.mark.requirement("LEASE-8", "INV-1")
+def test_a_server_that_hangs_while_it_is_asked_grants_once(here: Machine) -> None:
+    """What no answer came to is asked again under the same key: awake again, the server grants one lease, not
+    two.
+    """
+    pid = here.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        process = here.run("--job-type", "again", "--", "echo", "hello")
+        assert process.stderr is not None
+        assert "does not answer; waiting for it" in process.stderr.readline()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "hello\n")
+    granted = here.cli("events", "--filter", "job_type': 'again'", "--limit", "1000", "-q").stdout.split()
+    assert len(granted) == 1
+
+
+@pytest.mark.requirement("LEASE-28")
+@pytest.mark.parametrize("over_tcp", [True, False])
+def test_unreachable_work_that_may_not_outlive_its_lease_ends_before_it(over_tcp: bool) -> None:
+    """Where the server can't see the processes, on_lost=stop goes by the lease's own clock; where it can,
+    nothing ends.
+    """
+    with machine(LEASEHOLD_LEASE__TTL_MS="3000") as own:
+        url = json.loads((own.data / "server.json").read_text())["url"]
+        token = (own.data / "admin.token").read_text().strip()
+        env = {"LEASEHOLD_URL": url, "LEASEHOLD_TOKEN": token} if over_tcp else {}
+        script = "trap 'echo term; exit 0' TERM; echo up; for i in $(seq 80); do sleep 0.05; done; echo whole"
+        process = own.run("--job-type", "o", "--on-lost", "stop", "--", "bash", "-c", script, env=env)
+        own.until_active("o")
+        os.kill(own.pid(), signal.SIGSTOP)
+        try:
+            out, _ = process.communicate(timeout=30)
+        finally:
+            os.kill(own.pid(), signal.SIGCONT)
+        expected = (76, "up\nterm\n") if over_tcp else (0, "up\nwhole\n")
+        assert (process.returncode, out) == expected
 
 
 # -- what it costs -------------------------------------------------------------------------------------------

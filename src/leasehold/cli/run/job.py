@@ -94,10 +94,17 @@ class Job:
     def _due_s(self) -> float | None:
         if self._kill_at_s is not None:
             return self._kill_at_s
-        return self._trust_ends_s() - GRACE_S if self._by_clock else None
+        return self._stop_by_s() if self._by_clock else None
 
-    def _trust_ends_s(self) -> float:
-        return self._renewal.held.sent_s + self._renewal.held.ttl_s
+    def _grace_s(self) -> float:
+        return min(GRACE_S, self._renewal.held.ttl_s / 3)
+
+    def _stop_by_s(self) -> float:
+        """When work that may not outlive its lease has to be told to stop: trust began when a renewal was
+        sent.
+        """
+        held = self._renewal.held
+        return held.sent_s + held.ttl_s - self._grace_s()
 
     def _reap(self) -> Ended | None:
         while True:
@@ -172,8 +179,10 @@ class Job:
         tree.send(self._pid, self._renewal.held.lease_id, signal.SIGTERM)
 
     def _check_clock(self) -> None:
-        if self._kill_at_s is None and self._by_clock and elapsed_s() >= self._trust_ends_s() - GRACE_S:
-            self._stop("the lease could not be renewed and is about to end; stopping the work", GRACE_S)
+        if self._kill_at_s is None and self._by_clock and elapsed_s() >= self._stop_by_s():
+            self._stop(
+                "the lease could not be renewed and is about to end; stopping the work", self._grace_s()
+            )
         elif self._kill_at_s is not None and elapsed_s() >= self._kill_at_s:
             from leasehold.cli.run import tree
 
