@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from leasehold.adapters.stores.memory import Fate
 from leasehold.core.line import Line
 from leasehold.model.errors import NotReady, OutcomeUnknown, StoreUnavailable
 from leasehold.model.lease import LeaseState
@@ -123,6 +124,25 @@ def test_a_held_call_is_still_held_after_a_reload() -> None:
         await scene.release(held)
         await scene.wait(0.1)
         assert (await waits).approved
+
+    play(act)
+
+
+@pytest.mark.requirement("LEASE-7")
+@pytest.mark.requirement("INV-4")
+def test_a_wait_that_ends_while_an_outcome_is_unknown_is_not_denied() -> None:
+    """The unknown commit may have granted it: it was denied with a ticket that nobody waited with."""
+
+    async def act(scene: Scene) -> None:
+        held = await scene.hold(ANN, locks=["a"])
+        waits = asyncio.ensure_future(scene.ask(BOB, locks=["a"], wait_sec=10))
+        await scene.wait(1)
+        scene.world.faults.fate = lambda batch: Fate.UNKNOWN_COMMITTED  # type: ignore[method-assign]
+        scene.world.faults.cannot_be_read = True
+        with pytest.raises(OutcomeUnknown):
+            await scene.release(held)
+        with pytest.raises(NotReady):
+            await waits
 
     play(act)
 

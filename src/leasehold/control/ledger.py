@@ -198,14 +198,18 @@ class Ledger:
         something was taken back meanwhile it is built anew. Raises NotReady before recovery is done.
         """
         while True:
-            if not self.ready:
-                raise NotReady("recovery is not done", retry_after_s=1)
+            self.refuse_unknown()
             answer = build(self.state)
             batch = (
                 self._open if not self._open.is_empty else (self._full[-1] if self._full else self._writing)
             )
             if batch is None or await self._became_durable(batch):
                 return answer
+
+    def refuse_unknown(self) -> None:
+        """Raise NotReady while what is durable is not known: in recovery, and after an unknown outcome."""
+        if not self.ready:
+            raise NotReady("recovery is not done", retry_after_s=1)
 
     async def _became_durable(self, batch: OpenBatch) -> bool:
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()

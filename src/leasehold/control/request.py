@@ -179,6 +179,7 @@ class RequestService:
                 )
             if future.done():
                 return answers.approved(future.result(), self.ledger, self.settings(), waiter.ask.notice)
+            self.ledger.refuse_unknown()
             now_ms = clock.now_ms()
             denial = answers.denied(
                 answers.why(self.ledger.state, waiter, now_ms, self.settings()),

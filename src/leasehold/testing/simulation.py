@@ -23,7 +23,7 @@ from leasehold.testing.injection import CALLERS, Injection, Killed
 from leasehold.testing.simulated_world import World
 from leasehold.testing.virtual_loop import Deadlock, VirtualLoop, close
 
-ROUGH_MS = 180_000
+ROUGH_MS = 120_000
 """How long faults are injected, in virtual ms. After that all is calm, and everyone must be served."""
 
 FAULTS_LEAST = 6
