@@ -161,6 +161,7 @@ class LineService:
         for future in held.values():
             if not future.done():
                 future.set_exception(StoreUnavailable(why, retry_after_s=2))
+                future.exception()  # Its call may wait for something else just now.
 
     def due(self, ticket: str, now_ms: int) -> int | None:
         """A time of this waiter has come. Returns its next one, None when there is none."""

@@ -121,7 +121,7 @@ class SimulatedServer:
 
         def watched_stall(gap_ms: int) -> None:
             stalled(gap_ms)
-            self.changed()
+            self.slept()
             self.histories.everyone_afresh(self.ledger.state.leases, promised=False)
 
         self.ledger.on_reload, self.ledger.on_stall = watched_reload, watched_stall
