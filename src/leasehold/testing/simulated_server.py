@@ -15,7 +15,7 @@ from leasehold.control.ledger import PROBE_MS, Ledger
 from leasehold.control.line import plan_now
 from leasehold.control.scheduler import SchedulerService
 from leasehold.control.supervisor import Supervisor
-from leasehold.core.state import LEASES, Outcome, State
+from leasehold.core.state import LEASES, SEMAPHORES, WAITERS, Outcome, State
 from leasehold.model.charge import Totals
 from leasehold.model.lease import Lease
 from leasehold.model.node import NodeView
@@ -143,7 +143,7 @@ class SimulatedServer:
         if any(change.table == LEASES for change in outcome.changes):
             self.model.one_ledger(state)
             self.model.granted(state, new, self.clock.now_ms())
-        if any(change.finished or change.table != LEASES for change in outcome.changes):
+        if any(change.finished or change.table in (WAITERS, SEMAPHORES) for change in outcome.changes):
             self.changed()
 
     def changed(self) -> None:
