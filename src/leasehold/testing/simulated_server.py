@@ -154,6 +154,7 @@ class SimulatedServer:
     def slept(self) -> None:
         """The machine was suspended: what only time brought is found by the next tick."""
         self._changed_ms = self.boot_ms()
+        self._checked_ms[ROOM_MS] = NOT_AGAIN_MS
 
     @property
     def is_well(self) -> bool:
