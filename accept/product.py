@@ -228,9 +228,22 @@ class Server:
             raise RuntimeError(f"status answered {status}: {answer}")
         return dict(answer)
 
-    def until_quiet(self, timeout_s: float = 150) -> float:
-        """Wait until what ran before no longer counts; after how many seconds."""
-        after = until(lambda: self.status()["quiet_state"] == "QUIET", timeout_s, 0.25)
+    def until_quiet(self, held_s: float = 0, timeout_s: float = 150) -> float:
+        """Wait until the machine has been QUIET for `held_s`: what ran before no longer counts.
+
+        After how many seconds.
+        """
+        since: float | None = None
+
+        def quiet() -> bool:
+            nonlocal since
+            if self.status()["quiet_state"] != "QUIET":
+                since = None
+                return False
+            since = time.monotonic() if since is None else since
+            return time.monotonic() - since >= held_s
+
+        after = until(quiet, timeout_s + held_s, 0.25)
         if after is None:
             why = self.status()["reasons"][0]
             raise RuntimeError(f"this machine does not become QUIET within {timeout_s} s by itself: {why}")
