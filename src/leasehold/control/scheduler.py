@@ -14,6 +14,7 @@ from leasehold.model.event import Event
 from leasehold.model.lease import Ask
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
+from leasehold.model.settings import PolicySettings
 from leasehold.ports.archive import Fold
 from leasehold.wire import lease as wire
 
@@ -40,7 +41,7 @@ class SchedulerService:
     ) -> wire.SchedulerStatus:
         view, settings = state.view, self._settings()
         return wire.SchedulerStatus(
-            headline=views.headline(state, view, settings),
+            headline=self._headline(state, settings),
             quiet_state=view.state if view is not None else "UNKNOWN",
             quiet_score=view.score if view is not None else None,
             reasons=list(view.reasons) if view is not None else [],
@@ -83,6 +84,11 @@ class SchedulerService:
             if name not in known and len(shown) < state.ended_shown:
                 shown.append(codec.decode(LEASES, name, value))
         return [answers.lease(lease, self._ledger, with_token=False) for lease in shown]
+
+    def _headline(self, state: State, settings: PolicySettings) -> str:
+        if self._ledger.lost or self._ledger.read_only:
+            return f"No: nothing can be written ({self._ledger.lost or self._ledger.read_only})"
+        return views.headline(state, state.view, settings)
 
     def _notices(self, state: State) -> list[str]:
         notices = []
@@ -181,10 +187,7 @@ class SchedulerService:
         return sorted(shown, key=lambda row: str(row["job_type"]))[:100]
 
     async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage:
-        """Committed events after a number, in order.
-
-        An administrator sees all, others those of their own leases.
-        """
+        """Committed events after a number, in order: all of them, for whoever may read events."""
         if not principal.may("events:read"):
             raise NotPermitted(f"{principal.name} may not read events; it needs the verb events:read")
         await self._ledger.read(lambda state: None)

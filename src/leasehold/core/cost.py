@@ -62,9 +62,8 @@ def _units(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_u
     if wanted.cost_class:
         return settings.class_units[wanted.cost_class]
     if wanted.cpu_millicores or wanted.devices:
-        return capacity.units_of(
-            wanted.cpu_millicores, bool(wanted.devices) and not wanted.cpu_millicores, totals
-        )
+        greatest = capacity.units_greatest(settings)
+        return capacity.units_of(wanted.cpu_millicores, not wanted.cpu_millicores, totals, greatest)
     if wanted.has_resources:
         return 1
     return 0
