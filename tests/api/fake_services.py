@@ -76,11 +76,12 @@ class FakeEdge:
         app.prepare()
         sock = tcp_socket("127.0.0.1", 0)
         self.port: int = sock.getsockname()[1]
+        self.express = Express(app, self.stats, ids.new)
         self.server = Server(
             StatsMiddleware(app, self.stats),
             [Listener(sock)],
             new_request_id=ids.new,
-            express=Express(app, self.stats, ids.new),
+            express=self.express,
             connections_max=connections_max,
         )
         leases: Any = self.leases

@@ -7,11 +7,17 @@ import json
 
 import pytest
 
-from leasehold.api.express import BLOCKS_MAX, Block, Express
+from leasehold.api.auth import ADMIN
+from leasehold.api.express import BLOCKS_MAX, Block
 from leasehold.model.errors import Overloaded
 from tests.api.fake_services import TOKEN, FakeEdge, answer, ask, fake_edge
 
-PLAIN = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"17")]
+PLAIN = [
+    (b"host", b"localhost"),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"17"),
+    (b"authorization", b"Bearer " + TOKEN.encode()),
+]
 
 
 def short_way(edge: FakeEdge) -> list[str]:
@@ -152,14 +158,19 @@ async def test_a_held_caller_that_goes_is_noticed() -> None:
         [*PLAIN, (b"content-length", b"18")],
         [*PLAIN, (b"connection", b"close")],
         [(b"host", b"localhost")],
-        [(b"content-length", b"-1")],
+        [*PLAIN[:2], (b"content-length", b"-1"), PLAIN[3]],
+        [*PLAIN[:3], (b"authorization", b"Bearer lsh_wrong")],
+        PLAIN[:3],
+        [(b"host", b"evil.example"), *PLAIN[1:]],
     ],
 )
 @pytest.mark.requirement("PROVE-6")
-def test_only_plain_blocks_are_remembered(headers: list[tuple[bytes, bytes]]) -> None:
-    """A field with a meaning of its own, twice the same one, or no length: always the ordinary way."""
-    assert Express.block(PLAIN) == Block(dict(PLAIN), 17)
-    assert Express.block(headers) is None
+async def test_only_plain_blocks_are_remembered(headers: list[tuple[bytes, bytes]]) -> None:
+    """A field with a meaning of its own, the same twice, no length, a stranger: always the ordinary way."""
+    async with fake_edge() as edge:
+        express = edge.express
+        assert express.block(PLAIN, None) == Block(dict(PLAIN), 17, ADMIN)
+        assert express.block(headers, None) is None
 
 
 @pytest.mark.requirement("INV-8")

@@ -159,7 +159,8 @@ class Connection(HttpToolsProtocol):
         head_end = data.find(b"\r\n\r\n", line_end)
         if head_end < 0 or len(self._blocks) >= BLOCKS_MAX or self.scope["http_version"] != "1.1":
             return
-        block = Express.block(self.headers)
+        assert self._express is not None
+        block = self._express.block(self.headers, self._extensions)
         if block is not None:
             self._blocks[data[line_end:head_end]] = block
 

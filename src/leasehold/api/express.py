@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from leasehold.api.app import App
 from leasehold.api.body import Receive
-from leasehold.api.errors import Misdirected
 from leasehold.api.hosts import check_host
 from leasehold.api.middleware_stats import HOLD, RequestStats
-from leasehold.api.pipeline import EXCHANGE, Answer, Headers, Prepared, Scope, refusal
+from leasehold.api.pipeline import EXCHANGE, KNOWN, Answer, Headers, Prepared, Scope
+from leasehold.model.errors import LeaseholdError
+from leasehold.model.principal import Principal
 from leasehold.runtime import context
 
 PLAIN = frozenset(
@@ -43,6 +44,7 @@ class Block(NamedTuple):
 
     headers: Headers
     body_bytes: int
+    principal: Principal
 
 
 class Request(NamedTuple):
@@ -50,7 +52,7 @@ class Request(NamedTuple):
 
     prepared: Prepared
     path: dict[str, str]
-    headers: Headers
+    block: Block
     body: bytes
 
 
@@ -74,16 +76,28 @@ class Express:
         self.stats = stats
         self._new_request_id = new_request_id
 
-    @staticmethod
-    def block(headers: Sequence[tuple[bytes, bytes]]) -> Block | None:
-        """What may be remembered of a block that has just been parsed; None where it is not a plain one."""
+    def block(
+        self, headers: Sequence[tuple[bytes, bytes]], extensions: Mapping[str, object] | None
+    ) -> Block | None:
+        """What may be remembered of a block that has just been parsed.
+
+        None where it is not a plain one, or where its sender or the name it calls is refused: that is said
+        anew each time. A revoked credential has its connections closed (OPS-5), so this memory ends too.
+        """
         found = dict(headers)
         if len(found) != len(headers) or not PLAIN.issuperset(found):
             return None
         if found.get(b"connection", b"keep-alive").lower() != b"keep-alive":
             return None
         length = found.get(b"content-length", b"")
-        return Block(found, int(length)) if length.isdigit() else None
+        if not length.isdigit():
+            return None
+        try:
+            check_host(extensions, found)
+            principal = self._app.pipeline.identify({"extensions": extensions}, found)
+        except LeaseholdError:
+            return None
+        return Block(found, int(length), principal)
 
     def request(self, data: bytes, blocks: Mapping[bytes, Block]) -> Request | None:
         """The request that `data` is, all of it and nothing beyond; None where it takes the ordinary way."""
@@ -102,7 +116,7 @@ class Express:
         body = data[head_end + 4 :]
         if prepared is None:
             return None
-        return Request(prepared, parameters, block.headers, body)
+        return Request(prepared, parameters, block, body)
 
     async def answer(
         self,
@@ -123,16 +137,11 @@ class Express:
             "query_string": b"",
             EXCHANGE: Whole(request.body),
             HOLD: hold,
+            KNOWN: request.block.principal,
         }
-        try:
-            check_host(extensions, request.headers)
-        except Misdirected as error:
-            answer = refusal(error, request_id)
-        else:
-            pipeline = self._app.pipeline
-            answer = await pipeline.answer(
-                request.prepared, scope, request.headers, gone, request.path, request_id
-            )
+        answer = await self._app.pipeline.answer(
+            request.prepared, scope, request.block.headers, gone, request.path, request_id
+        )
         if answer.status != 204:
             answer.headers.append((b"content-length", b"%d" % len(answer.body)))
         return answer

@@ -42,6 +42,9 @@ Scope = MutableMapping[str, Any]
 NOBODY = Principal(name="anonymous", role="none", verbs=frozenset())
 NOTHING = Nothing()
 
+KNOWN = "leasehold.principal"
+"""Where the scope has the principal of a header block that this connection has sent before."""
+
 EXCHANGE = "leasehold.exchange"
 """Where the server leaves its shorter way of reading and answering; see `connection.Exchange`."""
 
@@ -86,6 +89,10 @@ class Pipeline:
         self._gate = gate
         self._redactor = redactor
         self._bodies = BodyReader()
+
+    def identify(self, scope: Scope, headers: Headers) -> Principal:
+        """Who sends these headers on this connection. Raises Unauthenticated."""
+        return self._gate.identify(scope, headers)
 
     async def answer(
         self,
@@ -134,7 +141,7 @@ class Pipeline:
         endpoint = prepared.endpoint
         principal = NOBODY
         if endpoint.verb is not None:
-            principal = self._gate.identify(scope, headers)
+            principal = scope.get(KNOWN) or self._gate.identify(scope, headers)
             if endpoint.verb not in principal.verbs:
                 raise NotPermitted(
                     f"{principal.name} has the role {principal.role}, which lacks {endpoint.verb}; "

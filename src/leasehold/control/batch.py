@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from leasehold.control import codec
 from leasehold.core.state import LEASES, WAITERS, Change, Outcome, State, Undo
+from leasehold.model.errors import InvariantBroken
 from leasehold.model.event import Event
 from leasehold.ports.store import Batch, Limits
+
+log = structlog.get_logger(__name__)
 
 RECORD_BYTES = 1_024
 """What a record is taken for before it is encoded, beside its lists:
@@ -57,10 +62,19 @@ class OpenBatch:
         )
 
     def add(self, outcome: Outcome, state: State) -> None:
-        """Apply a decision to the state and take its changes in."""
-        changes, undo = self.changes, self.undo
+        """Apply a decision to the state and take its changes in: all of them, or none where one raises."""
+        changes, undo, first = self.changes, self.undo, len(self.undo)
+        try:
+            for change in outcome.changes:
+                undo.append(state.apply(change))
+        except InvariantBroken as error:
+            # The sums can no longer be trusted: this command is refused, grants stop, reads go on (INV-9).
+            state.broken = error.message
+            log.error("invariant_broken", why=error.message)
+            while len(undo) > first:
+                state.take_back(undo.pop())
+            raise
         for change in outcome.changes:
-            undo.append(state.apply(change))
             changes[change.table, change.key] = change
             self.finishes += change.finished
             self.bytes += estimate(change)

@@ -16,7 +16,13 @@ import structlog
 from leasehold.control import recovery
 from leasehold.control.batch import OpenBatch
 from leasehold.core.state import Outcome, Stamp, State
-from leasehold.model.errors import LeaseholdError, NotLeader, NotReady, OutcomeUnknown, StoreUnavailable
+from leasehold.model.errors import (
+    LeaseholdError,
+    NotLeader,
+    NotReady,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
 from leasehold.model.event import Event
 from leasehold.ports.clock import Clock, Ids
 from leasehold.ports.store import Batch, CommitFailed, CommitUnknown, Fenced, Store, StoreError
@@ -355,9 +361,7 @@ class Ledger:
     def _writable_again(self) -> None:
         self.read_only = ""
         log.info("store_available")
-        self.on_stall(
-            0
-        )  # Nothing expired meanwhile, and undone decisions left deadlines behind: everyone starts afresh.
+        self.on_stall(0)  # Nothing expired meanwhile; undone decisions left deadlines behind.
         remembered, self._remembered = self._remembered, []
         for name, decide in remembered:
             try:

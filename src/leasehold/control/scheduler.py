@@ -86,6 +86,8 @@ class SchedulerService:
         return [answers.lease(lease, self._ledger, with_token=False) for lease in shown]
 
     def _headline(self, state: State, settings: PolicySettings) -> str:
+        if state.broken:
+            return f"No: an invariant was broken ({state.broken}); restart the server"
         if self._ledger.lost or self._ledger.read_only:
             return f"No: nothing can be written ({self._ledger.lost or self._ledger.read_only})"
         return views.headline(state, state.view, settings)

@@ -65,6 +65,8 @@ class Supervisor:
             return False, ledger.lost
         if not ledger.ready:
             return False, "recovery is not done"
+        if ledger.state.broken:
+            return False, f"an invariant was broken, nothing is granted: {ledger.state.broken}"
         if ledger.read_only:
             return False, f"read-only: {ledger.read_only}"
         return True, "ready"

@@ -54,6 +54,8 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
 
     Locks and slots alone skip them (LEASE-24).
     """
+    if state.broken:
+        return [_broken(state)]
     if not ask.charge.is_work:
         return []
     view = state.view
@@ -174,6 +176,14 @@ def _shortfall(short: capacity.Shortfall) -> Reason:
     if short.dimension == "units" and short.capacity < capacity.UNITS_QUIET:
         cure += ", or a quieter machine (usable units shrink with the quiet score)"
     return Reason(Code.CAPACITY, capacity.sentence(short), cure, capacity.figures(short), None)
+
+
+def _broken(state: State) -> Reason:
+    """INV-9: what adds up no longer is not added to."""
+    sentence = (
+        f"An invariant was broken ({state.broken}); nothing is granted until the server has been restarted"
+    )
+    return Reason(Code.MAINTENANCE, sentence, "`leasehold down` and `leasehold up`; please report it", {})
 
 
 def _at_most(code: Code, who: str, used: int, limit: int) -> Reason:

@@ -114,25 +114,26 @@ class State:
         self.ended_shown = ended_shown
         self.unsettled: dict[str, str] = {}
         # Volatile.
+        self.broken = ""
         self.view: NodeView | None = None
         self.liveness: dict[str, Liveness] = {}
         self.presence: dict[str, Presence] = {}
         self.reserved: Reservation | None = None
 
     def apply(self, change: Change) -> Undo:
-        """Make a change and return its inverse."""
+        """Make a change and return its inverse. Raises InvariantBroken, with the table as it was."""
         table: dict[str, Any] = getattr(self, change.table)
         key = change.key
         old = table.get(key)
         aux: Liveness | Presence | None = None
+        if change.table == LEASES:  # First, since the sums may refuse it: then the table stays as it was.
+            aux = self._index_lease(old, change.record, change.finished)
         if change.record is None or change.finished:
             if old is not None:
                 del table[key]
         else:
             table[key] = change.record
-        if change.table == LEASES:
-            aux = self._index_lease(old, change.record, change.finished)
-        elif change.table == WAITERS:
+        if change.table == WAITERS:
             aux = self._index_waiter(key, old, change.record)
         elif change.table == SEMAPHORES:
             self._index_semaphore(key, change.record)
