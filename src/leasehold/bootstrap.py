@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,10 +65,6 @@ CLIENT_SOCKET = "client.sock"
 
 COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
 """How long a stop waits for collectors, the last commit, and answers: all of it under 10 s (OPS-28)."""
-
-SWITCH_S = 0.0005
-"""How long the loop may keep the interpreter from the thread that commits: CPython's own 5 ms are longer than
-a flush takes, and everyone who waits for a batch would wait for them too."""
 
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
@@ -329,8 +324,6 @@ class Program:
 def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
     """Run the server in this process until it is stopped. Raises ConfigError, StartError."""
     import uvloop
-
-    sys.setswitchinterval(SWITCH_S)
 
     if loaded.settings.preset == "auto":
         loaded = load(loaded.flags, env, detect)

@@ -18,19 +18,13 @@ from leasehold.ports.store import Batch, Limits
 log = structlog.get_logger(__name__)
 
 RECORD_BYTES = 1_024
-"""What a record is taken for before it is encoded, beside its lists:
-
-texts and lists are added.
-"""
+"""What a record is taken for before it is encoded; its texts and lists are added."""
 
 LETTER_BYTES = 4
 """The most that a letter of somebody's text takes."""
 
 LISTED_BYTES = 160
-"""What each bound process and each named device, slot or lock adds:
-
-their names are at most 128 characters.
-"""
+"""What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
 class OpenBatch:
@@ -58,7 +52,7 @@ class OpenBatch:
         return (
             self.commands < limits.commands
             and len(self.changes) + len(outcome.changes) <= limits.keys
-            and self.bytes + sum(estimate(change) for change in outcome.changes) <= limits.bytes
+            and self.bytes + size(outcome) <= limits.bytes
         )
 
     def add(self, outcome: Outcome, state: State) -> None:
@@ -77,7 +71,7 @@ class OpenBatch:
         for change in outcome.changes:
             changes[change.table, change.key] = change
             self.finishes += change.finished
-            self.bytes += estimate(change)
+        self.bytes += size(outcome)
         self.events.extend(outcome.events)
         self.commands += 1
 
@@ -130,6 +124,13 @@ class OpenBatch:
     def take_back(self, state: State) -> None:
         for undo in reversed(self.undo):
             state.take_back(undo)
+
+
+def size(outcome: Outcome) -> int:
+    """The estimate of all its changes, made once."""
+    if outcome.bytes < 0:
+        outcome.bytes = sum(map(estimate, outcome.changes))
+    return outcome.bytes
 
 
 def estimate(change: Change) -> int:

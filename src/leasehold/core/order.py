@@ -9,6 +9,7 @@ are rounded up, so no job is free.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from leasehold.model.lease import Ask
@@ -41,9 +42,14 @@ class Overlay:
 
 def flow_keys(ask: Ask) -> tuple[str, str, str]:
     """The ask's flows: `tenant`, `tenant/holder`, `tenant/holder/LANE`. A slash within a name is escaped."""
-    tenant = _plain(ask.tenant)
-    holder = f"{tenant}/{_plain(ask.holder)}"
-    return tenant, holder, f"{holder}/{ask.priority.name}"
+    return _keys(ask.tenant, ask.holder, ask.priority.name)
+
+
+@lru_cache(maxsize=4_096)
+def _keys(tenant_name: str, holder_name: str, lane: str) -> tuple[str, str, str]:
+    tenant = _plain(tenant_name)
+    holder = f"{tenant}/{_plain(holder_name)}"
+    return tenant, holder, f"{holder}/{lane}"
 
 
 def _plain(name: str) -> str:

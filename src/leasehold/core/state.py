@@ -72,13 +72,14 @@ class Outcome:
     """What a decision asks for.
 
     `numbers` tells how many tokens from `stamp.number` on were used; `flows` are those that earlier grants of
-    the same decision have charged.
+    the same decision have charged. `bytes` is its estimated size once somebody has asked for it, else -1.
     """
 
-    __slots__ = ("answer", "changes", "deadlines", "events", "flows", "numbers", "presences")
+    __slots__ = ("answer", "bytes", "changes", "deadlines", "events", "flows", "numbers", "presences")
 
     def __init__(self, answer: Any = None) -> None:
         self.answer = answer
+        self.bytes = -1
         self.changes: list[Change] = []
         self.events: list[Event] = []
         self.flows: dict[str, Flow] = {}
@@ -88,10 +89,8 @@ class Outcome:
 
 
 Undo = tuple[str, str, Any, bool, Any]
-"""Table, key, the record before (None:
-
-there was none), whether it was a finish, and the volatile part that went with it.
-"""
+"""Table, key, the record before (None where there was none), whether it was a finish, and the volatile part
+that went with it."""
 
 
 class State:

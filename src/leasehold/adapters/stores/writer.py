@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -13,6 +14,10 @@ from leasehold.ports.store import StoreError
 
 T = TypeVar("T")
 Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any]]
+
+SWITCH_S = 0.0005
+"""How long the loop may keep the interpreter from this thread. CPython's own 5 ms are longer than a flush
+takes, and everyone who waits for a batch would wait for them too."""
 
 IDLE_S = 1.0
 """After this long without a job the thread tidies up."""
@@ -34,6 +39,8 @@ class WriterThread:
         self._running = True
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        if sys.getswitchinterval() > SWITCH_S:
+            sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
     def call(self, job: Callable[[], T]) -> asyncio.Future[T]:
