@@ -11,7 +11,7 @@ import pytest
 from leasehold.control.collectors import Collector, Collectors
 from leasehold.model.errors import Overloaded
 from leasehold.runtime.clock import RealClock
-from leasehold.runtime.lanes import ThreadLane
+from leasehold.runtime.lanes import SETTLE_S, ThreadLane
 from leasehold.testing.hosts import InlineLane
 from leasehold.testing.manual_clock import ManualClock
 
@@ -118,6 +118,18 @@ async def test_a_lane_runs_calls_in_order_off_the_loop_and_hands_errors_back() -
     assert await lane.run(max, 1, 2) == 2
     assert not lane.busy
     lane.close()
+
+
+@pytest.mark.requirement("SENSE-6")
+async def test_a_lane_lets_the_thread_that_asks_go_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that begins at once counts the asking thread as runnable: as somebody else's load."""
+    seen: list[object] = []
+    monkeypatch.setattr("leasehold.runtime.lanes.time.sleep", seen.append)
+    lane = ThreadLane("test")
+    await lane.run(seen.append, "measured")
+    await lane.run(seen.append, "measured")
+    lane.close()
+    assert seen == [SETTLE_S, "measured", SETTLE_S, "measured"]
 
 
 async def test_a_lane_takes_no_more_than_its_limit() -> None:
