@@ -64,7 +64,7 @@ def test_a_full_disk_is_said_and_survived(scratch: Path, small_disk: Path) -> No
         lease = server.lease()
         one, own = f"{LEASE}/{lease['lease_id']}", {"fencing_token": lease["fencing_token"]}
         assert server.post(f"{one}/heartbeat", own).json["state"] == "ACTIVE"
-        assert server.get(one).json["state"] == "ACTIVE"  # Taking an offer up is not waited for; a read of it is.
+        assert server.get(one).json["state"] == "ACTIVE"  # A read waits for the disk, taking up does not.
         fill(small_disk)
         refused = server.post(f"{LEASE}/request", {"cost_units": 1})
         assert (refused.status, refused.json["code"]) == (503, "STORE_UNAVAILABLE")
