@@ -133,7 +133,11 @@ def readme(product: Product) -> str:
             for block in blocks:
                 typed(page, reader, block)
                 # Setting up has loaded the machine; somebody who reads on takes longer than that counts.
-                expect(until(settled, 180, 1) is not None, "the machine does not become quiet within 180 s")
+                if until(settled, 180, 1) is None:
+                    asked = [program, "status"]
+                    done = subprocess.run(asked, env=reader.env, capture_output=True, text=True, check=False)
+                    said = (done.stdout or done.stderr).split("\n")[0]
+                    raise Broken(f"after `{block.commands[0]}` not quiet within 180 s: {said}")
         finally:
             if os.path.exists(program):
                 subprocess.run([program, "down"], env=reader.env, check=False, capture_output=True)
