@@ -8,6 +8,7 @@ import sys
 
 from accept.harness import CHECKS, Report, run_all
 from accept.product import ROOT, Product
+from leasehold.testing.inherited import heed_signals
 
 CAPABILITIES = ("ask_first",)
 """One package of scripts per capability, in the order in which they were promised."""
@@ -28,6 +29,7 @@ def main() -> int:
     )
     parser.add_argument("--list", action="store_true", help="print the checks and their budgets")
     options = parser.parse_args()
+    heed_signals()
     for capability in CAPABILITIES:
         importlib.import_module(f"accept.{capability}")
     checks = [c for c in CHECKS if not options.only or any(c.name.startswith(name) for name in options.only)]

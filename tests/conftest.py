@@ -1,4 +1,4 @@
-"""What every test shares: how coroutine tests run, and how hard hypothesis tries.
+"""What every test shares: how coroutine tests run, how hard hypothesis tries, which signals programs get.
 
 A test may be written as `async def`: it runs on an event loop of its own by `asyncio.run`, which also cancels
 what it left behind. Fixtures are plain functions; what needs a loop is an async context manager in the test.
@@ -12,6 +12,10 @@ import os
 
 import hypothesis
 import pytest
+
+from leasehold.testing.inherited import heed_signals
+
+heed_signals()
 
 # `small` is for `make check`: quick, and the same examples each time. `full` explores.
 hypothesis.settings.register_profile("small", max_examples=25, deadline=None, derandomize=True)
