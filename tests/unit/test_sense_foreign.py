@@ -8,9 +8,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from leasehold.core import foreign, measured
+from leasehold.core import foreign, means, measured
 from leasehold.core.stats import derive, pressed_link
-from leasehold.model.quiet import PRESETS, QuietAssessment, QuietState
+from leasehold.model.quiet import PRESETS, QuietAssessment, QuietState, Reading
 from leasehold.model.snapshot import Gpu, GpuUser, LinkStats, Pressure, Stall, Surroundings
 from leasehold.model.work import OursCounters, Stalls, WorkUse
 from leasehold.testing.hosts import GIB, FakeMachine
@@ -155,3 +155,38 @@ def test_a_peak_lasts_ten_minutes_in_a_bounded_number_of_slots() -> None:
         peak = measured.seen(peak, 100 if at_s == 600 else 10, at_s * 1000)
         assert len(peak.slots) <= 20
         assert (peak.memory_bytes == 100) == (600 <= at_s < 600 + 600)
+
+
+@pytest.mark.requirement("SENSE-6")
+def test_a_task_of_ours_that_flickers_is_nobody_elses_load() -> None:
+    """Host and ours are two instants: what ours wanted only in one of them evens out, and is not cut off."""
+    before, now = pair()
+
+    def tick(host: int, ours: int, unbound: int = 0) -> int | None:
+        reading = foreign.reading(
+            msgspec.structs.replace(before, runnable=host),
+            msgspec.structs.replace(now, runnable=host),
+            changed(runnable=ours, unbound_millicores=unbound),
+            changed(runnable=ours, unbound_millicores=unbound),
+            NOTHING,
+        )
+        return reading.runnable_foreign_milli
+
+    assert (tick(1, 0), tick(0, 1)) == (1_000, -1_000)
+    assert tick(3, 1, unbound=1_500) == 0
+    assert tick(0, 0, unbound=4_000) == 0
+
+
+@pytest.mark.requirement("SENSE-9")
+def test_the_mean_of_runnable_tasks_is_never_below_nothing() -> None:
+    """A tick below nothing takes from those above it within the mean; the mean itself ends at nothing."""
+    settings = PRESETS["server"]
+    reading = Reading(0, 2_000, 2, 4_000, 0, 0)
+    shown = []
+    for runnable in ((4_000, -4_000), (4_000, 0), (-4_000, -4_000)):
+        ticks: tuple[means.Tick, ...] = ()
+        for number, milli in enumerate(runnable):
+            last = msgspec.structs.replace(reading, at_ms=2_000 * (number + 1), runnable_foreign_milli=milli)
+            ticks = means.kept(settings, ticks, last)
+        shown.append(means.inputs_milli(settings, ticks, last)["foreign_runnable_per_core"])
+    assert shown == [0, 1_000, 0]

@@ -60,7 +60,9 @@ def build(
         principal=principal.name,
         priority=priority,
         quiet_gate=quiet_gate,
-        constraints=tuple(Constraint(name) for name in sorted(set(body.constraints))),
+        constraints=tuple(sorted({Constraint(name) for name in body.constraints}))
+        if body.constraints
+        else (),
         disk=disk_of(body.path or ".") if "disk_write_heavy" in body.constraints else "",
         on_busy=OnBusy(body.on_busy),
         on_lost=OnLost(body.on_lost or ("stop" if body.locks else "continue")),

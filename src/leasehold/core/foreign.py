@@ -66,13 +66,22 @@ def foreign_cpu_ms(busy_ms: int, ours_ms: int, unbound_millicores: int, span_ms:
 
 
 def _runnable_milli(*samples: tuple[HostCounters, OursCounters]) -> int | None:
-    """Thousandths of a runnable task: the mean of both ends of the tick, since each is only an instant."""
+    """Thousandths of a runnable task: the mean of both ends of the tick, since each is only an instant.
+
+    Negative where ours, looked at a millisecond after the host, wanted a CPU only then: over some ticks that
+    evens out, and cut off at nothing in each of them it would read as others' load.
+    """
     seen = [
-        max(0, host.runnable - ours.runnable - -(-ours.unbound_millicores // 1000))
+        _allowed(host.runnable - ours.runnable, ours.unbound_millicores)
         for host, ours in samples
         if host.runnable is not None
     ]
     return sum(seen) * 1000 // len(seen) if seen else None
+
+
+def _allowed(tasks: int, unbound_millicores: int) -> int:
+    """Without what leases that are bound to nothing account for, as far as there is anything."""
+    return min(tasks, max(0, tasks - -(-unbound_millicores // 1000)))
 
 
 def _share_bp(part: int, whole: int) -> int | None:

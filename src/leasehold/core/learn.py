@@ -9,6 +9,8 @@ program used last month fades.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from leasehold.core.capacity import units_of
@@ -149,6 +151,7 @@ def _quantiles(sketch: Sketch) -> Quantiles:
     return Quantiles(quantile(sketch, 50), quantile(sketch, 95), sketch.peak)
 
 
+@lru_cache(maxsize=1_024)
 def suggest(learned: Learned, totals: Totals) -> Suggestion | None:
     """What to ask for next time on a node of these totals; None until enough leases were observed."""
     if learned.count < ENOUGH:

@@ -68,6 +68,10 @@ def _mean(pairs: list[tuple[int | None, int]]) -> int | None:
     return None if spans <= 0 else sum(value * span for value, span in known) // spans
 
 
+def _not_negative(mean: int | None) -> int | None:
+    return None if mean is None else max(0, mean)
+
+
 def cpu_milli(ticks: list[Tick], *, foreign: bool) -> int | None:
     """CPU use over these ticks in thousandths of a percent."""
     total = sum(tick.cpu_total_ms for tick in ticks)
@@ -96,7 +100,9 @@ def inputs_milli(settings: QuietSettings, ticks: tuple[Tick, ...], last: Reading
     return {
         "foreign_cpu_avg_10s": cpu_milli(short, foreign=True),
         "foreign_cpu_avg_2m": cpu_milli(list(ticks), foreign=True),
-        "foreign_runnable_per_core": _mean([(tick.runnable_milli, tick.span_ms) for tick in short]),
+        "foreign_runnable_per_core": _not_negative(
+            _mean([(tick.runnable_milli, tick.span_ms) for tick in short])
+        ),
         "psi_cpu": _milli(_mean([(tick.psi_cpu_bp, tick.span_ms) for tick in short])),
         "foreign_mem_pct": _milli(last.memory_foreign_bp),
         "mem_pct": _milli(last.memory_bp),

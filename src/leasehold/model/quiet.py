@@ -127,7 +127,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     CPU times are milliseconds summed over all cores, so `cpu_total_ms` is about cores × interval. Percentages
     are basis points. `span_ms` is how long the tick was; the stalls are shares of it. Where the bytes are
     known, only the foreign share of them counts of the io stall (taken over the window: bytes and stalls of
-    one write fall into different ticks). `*_note` name the lease behind a figure that counts whoever causes
+    one write fall into different ticks). `runnable_foreign_milli` may be below nothing in one tick, its mean
+    may not. `*_note` name the lease behind a figure that counts whoever causes
     it.
     """
 
