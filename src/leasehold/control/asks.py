@@ -21,6 +21,10 @@ EXPECTED_DEFAULT_MS = 60_000
 """What the order charges work of which nothing is known: a minute."""
 
 
+ON_BUSY = {str(each): each for each in OnBusy}
+ON_LOST = {str(each): each for each in OnLost}
+
+
 def build(
     principal: Principal,
     body: HeavyLeaseRequest,
@@ -64,8 +68,8 @@ def build(
         if body.constraints
         else (),
         disk=disk_of(body.path or ".") if "disk_write_heavy" in body.constraints else "",
-        on_busy=OnBusy(body.on_busy),
-        on_lost=OnLost(body.on_lost or ("stop" if body.locks else "continue")),
+        on_busy=ON_BUSY[body.on_busy],
+        on_lost=ON_LOST[body.on_lost or ("stop" if body.locks else "continue")],
         expected_ms=expected_ms or learned_ms or EXPECTED_DEFAULT_MS,
         bound_ms=expected_ms or (known.bound_ms if known is not None else 0),
         binding=binding,
@@ -76,7 +80,9 @@ def build(
 
 def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
     resources = body.resources
-    semaphores = (*body.locks, *(slot.name for slot in body.slots))
+    semaphores = (*body.locks, *[slot.name for slot in body.slots])
+    if resources is None and not semaphores:
+        return cost.Wanted(body.cost_units or 0, body.cost_class or "")
     if len(set(semaphores)) != len(semaphores):
         raise Invalid(
             "locks and slots must not name the same thing twice", field="$.locks", expected="distinct names"

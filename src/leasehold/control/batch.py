@@ -27,6 +27,10 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
+TEXTS = frozenset({LEASES, WAITERS})
+"""The tables whose records hold what somebody wrote."""
+
+
 class OpenBatch:
     """Fills while the batch before it is being written. Only the last value of a key is ever encoded."""
 
@@ -129,15 +133,22 @@ class OpenBatch:
 def size(outcome: Outcome) -> int:
     """The estimate of all its changes, made once."""
     if outcome.bytes < 0:
-        outcome.bytes = sum(map(estimate, outcome.changes))
+        outcome.bytes = RECORD_BYTES * len(outcome.changes) + sum(
+            [_written(change) for change in outcome.changes if change.table in TEXTS]
+        )
     return outcome.bytes
 
 
 def estimate(change: Change) -> int:
     """An upper bound of a change's encoded bytes, good enough to stay below a store's limit."""
+    return RECORD_BYTES + (_written(change) if change.table in TEXTS else 0)
+
+
+def _written(change: Change) -> int:
+    """What somebody's texts and lists add to a record."""
     record = change.record
-    if record is None or change.table not in (LEASES, WAITERS):
-        return RECORD_BYTES
+    if record is None:
+        return 0
     ask = record.ask
     if change.table == LEASES:
         binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)
@@ -146,4 +157,4 @@ def estimate(change: Change) -> int:
     texts += len(ask.holder) + len(ask.job_type) + len(ask.principal) + len(ask.label) + len(ask.notice)
     # A lease carries the binding that it was asked with beside the present one, and its charge twice.
     listed = len(binding.work) + len(ask.binding.work) + 2 * len(ask.charge.named)
-    return RECORD_BYTES + LETTER_BYTES * texts + LISTED_BYTES * listed
+    return LETTER_BYTES * texts + LISTED_BYTES * listed

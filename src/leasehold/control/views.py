@@ -32,7 +32,10 @@ HELD_BY_MAX = 8
 
 def rfc3339(wall_ms: int) -> str:
     """UTC with milliseconds, as on the wire."""
-    return f"{_second(wall_ms // 1000)}.{wall_ms % 1000:03d}Z"
+    return f"{_second(wall_ms // 1000)}{_MILLIS[wall_ms % 1000]}"
+
+
+_MILLIS = tuple(f".{milli:03d}Z" for milli in range(1000))
 
 
 @lru_cache(maxsize=1024)
@@ -45,6 +48,8 @@ def reason(found: Reason) -> ReasonOut:
 
 
 def charge(held: Charge) -> ChargeOut:
+    if not held.named:
+        return ChargeOut(held.units, held.cpu_millicores, held.memory_bytes, held.disk_bytes)
     return ChargeOut(
         units=held.units,
         cpu_millicores=held.cpu_millicores,

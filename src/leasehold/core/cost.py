@@ -41,12 +41,15 @@ def charge(wanted: Wanted, totals: Totals, settings: CapacitySettings, learned_u
 
     Class AUTO is what was learned, else class NORMAL. Locks and slots alone charge 0 units.
     """
+    units = _units(wanted, totals, settings, learned_units)
+    if not wanted.has_resources and not wanted.semaphores:
+        return Charge(units)
     named = sorted(
         [(DEVICE + device, amount) for device, amount in wanted.devices.items()]
         + [(LOCK + name, 1) for name in set(wanted.semaphores)]
     )
     return Charge(
-        units=_units(wanted, totals, settings, learned_units),
+        units=units,
         cpu_millicores=wanted.cpu_millicores,
         memory_bytes=wanted.memory_bytes,
         disk_bytes=wanted.disk_bytes,

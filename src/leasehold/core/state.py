@@ -121,8 +121,15 @@ class State:
 
     def apply(self, change: Change) -> Undo:
         """Make a change and return its inverse. Raises InvariantBroken, with the table as it was."""
-        table: dict[str, Any] = getattr(self, change.table)
         key = change.key
+        if change.table == FLOWS:  # Most changes by far, and nothing is indexed by them.
+            flow = self.flows.get(key)
+            if change.record is not None:
+                self.flows[key] = change.record
+            elif flow is not None:
+                del self.flows[key]
+            return (FLOWS, key, flow, False, None)
+        table: dict[str, Any] = getattr(self, change.table)
         old = table.get(key)
         aux: Liveness | Presence | None = None
         if change.table == LEASES:  # First, since the sums may refuse it: then the table stays as it was.

@@ -28,8 +28,11 @@ def from_number(noun: str, number: int) -> str:
     mixed = (number * 0x4F1BBCDCBFA53F) & _MASK
     mixed ^= mixed >> 28
     mixed = (mixed * 0x4F1BBCDCBFA53F) & _MASK
-    letters = "".join(ALPHABET[(mixed >> shift) & 31] for shift in range(50, -5, -5))
-    return f"{noun}-{letters}"
+    return (
+        f"{noun}-{_PAIRS[mixed >> 45]}{_PAIRS[mixed >> 35 & 1023]}{_PAIRS[mixed >> 25 & 1023]}"
+        f"{_PAIRS[mixed >> 15 & 1023]}{_PAIRS[mixed >> 5 & 1023]}{ALPHABET[mixed & 31]}"
+    )
 
 
 _MASK = (1 << 55) - 1
+_PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)

@@ -17,9 +17,14 @@ class Priority(IntEnum):
     @classmethod
     def parse(cls, text: str) -> Priority:
         """Read a priority in any case; `interactive` means HIGH and `batch` LOW. Raises ValueError."""
-        name = text.strip().upper()
-        try:
-            return cls[{"INTERACTIVE": "HIGH", "BATCH": "LOW"}.get(name, name)]
-        except KeyError:
-            allowed = ", ".join(member.name for member in cls)
-            raise ValueError(f"expected one of {allowed}") from None
+        found = _NAMES.get(text, _NAMES.get(text.strip().upper()))
+        if found is None:
+            raise ValueError(f"expected one of {', '.join(member.name for member in cls)}")
+        return found
+
+
+_NAMES: dict[str, Priority] = {
+    **Priority.__members__,
+    "INTERACTIVE": Priority.HIGH,
+    "BATCH": Priority.LOW,
+}
