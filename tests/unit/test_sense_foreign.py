@@ -162,18 +162,20 @@ def test_a_task_of_ours_that_flickers_is_nobody_elses_load() -> None:
     """Host and ours are two instants: what ours wanted only in one of them evens out, and is not cut off."""
     before, now = pair()
 
-    def tick(host: int, ours: int, unbound: int = 0) -> int | None:
+    def tick(host: int, ours: int, unbound: int = 0, kernel: int = 0) -> int | None:
+        seen = changed(runnable=ours, unbound_millicores=unbound, kernel_runnable=kernel)
         reading = foreign.reading(
             msgspec.structs.replace(before, runnable=host),
             msgspec.structs.replace(now, runnable=host),
-            changed(runnable=ours, unbound_millicores=unbound),
-            changed(runnable=ours, unbound_millicores=unbound),
+            seen,
+            seen,
             NOTHING,
         )
         return reading.runnable_foreign_milli
 
     assert (tick(1, 0), tick(0, 1)) == (1_000, -1_000)
     assert tick(3, 1, unbound=1_500) == 0
+    assert tick(3, 1, kernel=2) == 0
     assert tick(0, 0, unbound=4_000) == 0
 
 

@@ -69,10 +69,12 @@ def _runnable_milli(*samples: tuple[HostCounters, OursCounters]) -> int | None:
     """Thousandths of a runnable task: the mean of both ends of the tick, since each is only an instant.
 
     Negative where ours, looked at a millisecond after the host, wanted a CPU only then: over some ticks that
-    evens out, and cut off at nothing in each of them it would read as others' load.
+    evens out, and cut off at nothing in each of them it would read as others' load. Kernel threads are
+    nobody's: what they do for others shows in others' stalls, what they do for ours (writing to a disk) is
+    not foreign.
     """
     seen = [
-        _allowed(host.runnable - ours.runnable, ours.unbound_millicores)
+        _allowed(host.runnable - ours.runnable - ours.kernel_runnable, ours.unbound_millicores)
         for host, ours in samples
         if host.runnable is not None
     ]

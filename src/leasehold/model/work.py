@@ -55,7 +55,8 @@ class OursCounters(msgspec.Struct, frozen=True):
     `cpu_ms` grows and covers all leased work (also what has just ended, where a cgroup remembers it), the
     server and the wrappers. `outside` are the top cgroups without leased work, None where pressure can't be
     told apart that way. `io_ours_bytes` and `io_others_bytes` grow in one currency (bytes that processes read
-    and dirtied), None when not read.
+    and dirtied), None when not read. `kernel_runnable` counts kernel threads that want a CPU, looked at only
+    while there is leased work.
     """
 
     at_ms: int
@@ -68,6 +69,7 @@ class OursCounters(msgspec.Struct, frozen=True):
     io_ours_bytes: int | None = None
     io_others_bytes: int | None = None
     pids: frozenset[int] = frozenset()
+    kernel_runnable: int = 0
 
 
 class Containment(msgspec.Struct, frozen=True):

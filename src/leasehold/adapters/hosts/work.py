@@ -12,7 +12,15 @@ from leasehold.adapters.hosts import cgroups, priority
 from leasehold.adapters.hosts.outside import Outside
 from leasehold.adapters.hosts.processes import stat, tree
 from leasehold.adapters.hosts.sums import Sums
-from leasehold.adapters.hosts.usage import Budget, io_bytes, resident, runnable, ticks_ms, tree_ms
+from leasehold.adapters.hosts.usage import (
+    Budget,
+    io_bytes,
+    kernel_runnable,
+    resident,
+    runnable,
+    ticks_ms,
+    tree_ms,
+)
 from leasehold.model.lease import Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
 
@@ -112,6 +120,7 @@ class LinuxWork:
             io_ours_bytes=ours_bytes,
             io_others_bytes=others_bytes,
             pids=work | {own},
+            kernel_runnable=kernel_runnable() if work else 0,
         )
 
     def _has_place(self, query: WorkQuery) -> bool:
