@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from leasehold.adapters.hosts import cgroups, procfs
+from leasehold.adapters.hosts import cgroups, processes, procfs, usage
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.model.snapshot import HostCounters
 from leasehold.ports.host import HostUnreadable
@@ -174,3 +174,23 @@ def test_memory_of_a_group_is_without_the_page_cache() -> None:
     assert cgroups.resident_bytes("anon 4096\nfile 99999\nshmem 1024\n") == 5120
     assert cgroups.resident_bytes(None) is None
     assert cgroups.usage_ms("usage_usec 1234567\nuser_usec 1\n") == 1234
+
+@pytest.mark.requirement("SENSE-6")
+@pytest.mark.parametrize(("flags", "expected"), [(0x00208040, 1), (0x00400100, 0)])
+def test_kernel_threads_that_want_a_cpu_are_counted(
+    monkeypatch: pytest.MonkeyPatch, flags: int, expected: int
+) -> None:
+    """Those below thread 2, where that is the kernel's; in a container it is somebody's program."""
+
+    def line(pid: int, name: str, state: str, flags: int) -> str:
+        return f"{pid} ({name}) {state} 0 0 0 0 -1 {flags} " + "0 " * 12 + "7 0 0"
+
+    files = {
+        "/proc/2/stat": line(2, "kthreadd", "S", flags),
+        "/proc/2/task/2/children": "3 4 5 ",
+        "/proc/3/stat": line(3, "kworker/0:1H-k) R", "R", flags),
+        "/proc/4/stat": line(4, "kworker/1:1", "I", flags),
+    }
+    monkeypatch.setattr(usage, "read", files.get)
+    monkeypatch.setattr(processes, "read", files.get)
+    assert usage.kernel_runnable() == expected

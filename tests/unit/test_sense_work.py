@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.adapters.hosts import cgroups, outside, processes, sensors, usage
+from leasehold.adapters.hosts import cgroups, outside, sensors
 from leasehold.adapters.hosts.cgroups import CPU_SHARES, CPU_WEIGHT
 from leasehold.adapters.hosts.processes import LinuxProcesses, stat
 from leasehold.adapters.hosts.sums import Sums
@@ -383,24 +383,3 @@ def test_groups_tell_nothing_where_programs_run_outside_of_them(pressure_root: s
         assert beside.read(outside.REFRESH_MS) is None
     finally:
         ended(child)
-
-
-@pytest.mark.requirement("SENSE-6")
-@pytest.mark.parametrize(("flags", "expected"), [(0x00208040, 1), (0x00400100, 0)])
-def test_kernel_threads_that_want_a_cpu_are_counted(
-    monkeypatch: pytest.MonkeyPatch, flags: int, expected: int
-) -> None:
-    """Those below thread 2, where that is the kernel's; in a container it is somebody's program."""
-
-    def line(pid: int, name: str, state: str, flags: int) -> str:
-        return f"{pid} ({name}) {state} 0 0 0 0 -1 {flags} " + "0 " * 12 + "7 0 0"
-
-    files = {
-        "/proc/2/stat": line(2, "kthreadd", "S", flags),
-        "/proc/2/task/2/children": "3 4 5 ",
-        "/proc/3/stat": line(3, "kworker/0:1H-k) R", "R", flags),
-        "/proc/4/stat": line(4, "kworker/1:1", "I", flags),
-    }
-    monkeypatch.setattr(usage, "read", files.get)
-    monkeypatch.setattr(processes, "read", files.get)
-    assert usage.kernel_runnable() == expected
