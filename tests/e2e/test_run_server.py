@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contention import slowdown
 from tests.e2e.machine import LEASEHOLD, Machine, machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("LEASE-18")]
@@ -230,11 +231,14 @@ def test_unreachable_work_that_may_not_outlive_its_lease_ends_before_it(over_tcp
 
 @pytest.mark.serial
 def test_it_costs_a_short_command_little(here: Machine) -> None:
-    """At most 150 ms over the bare command, in the median of forty."""
+    """At most 150 ms over the bare command, in the median of forty, for a free core."""
     took: dict[str, list[float]] = {"bare": [], "run": []}
+    slower = []
     for _ in range(40):
+        slower.append(slowdown())
         for name, command in (("bare", ["true"]), ("run", [LEASEHOLD, "run", "--", "true"])):
             began = time.perf_counter()
             subprocess.run(command, check=True, env=here.env)
             took[name].append(time.perf_counter() - began)
-    assert statistics.median(took["run"]) - statistics.median(took["bare"]) < 0.150
+    added_s = statistics.median(took["run"]) - statistics.median(took["bare"])
+    assert added_s / statistics.median(slower) < 0.150

@@ -175,6 +175,7 @@ def test_memory_of_a_group_is_without_the_page_cache() -> None:
     assert cgroups.resident_bytes(None) is None
     assert cgroups.usage_ms("usage_usec 1234567\nuser_usec 1\n") == 1234
 
+
 @pytest.mark.requirement("SENSE-6")
 @pytest.mark.parametrize(("flags", "expected"), [(0x00208040, 1), (0x00400100, 0)])
 def test_kernel_threads_that_want_a_cpu_are_counted(
