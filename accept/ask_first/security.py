@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -214,25 +215,34 @@ def bad_input(product: Product) -> str:
 @check(
     "secure.naive_times",
     "Naive times: a time without a zone is refused wherever a time is taken",
-    command="curl …/api/system-stats/history?start=2026-11-20T10:00:00",
+    command='curl -X PUT …/api/nodes/self/admission -d \'{"effect": "block", "until": "2026-12-24T18:00:00"}\'',
     budget_s=20,
 )
 def naive_times(product: Product) -> str:
-    """No route takes a time without a zone: durations and ranges are what is asked for here."""
+    """Every call that takes a time: refused without a zone, taken with one."""
     contract = json.loads((Path(__file__).parents[2] / "docs/reference/openapi.json").read_text())
-    takes = [
-        f"{path} {one['name']}"
-        for path, methods in contract["paths"].items()
-        for method in methods.values()
-        for one in method.get("parameters", ())
-        if one["schema"].get("format") == "date-time"
-    ]
+    takes = sorted(
+        name
+        for name, schema in contract["components"]["schemas"].items()
+        if any("date-time" in json.dumps(field) for field in schema.get("properties", {}).values())
+    )
+    expect(
+        takes == ["AdmissionIn", "PretendIn", "WindowIn"],
+        f"these take a time and are not all checked here: {takes}",
+    )
+    later = datetime.now(UTC) + timedelta(hours=2)
+    window = {"effect": "block", "from": "00:00", "to": "00:01"}
     with product.server() as server:
-        for field in ("deadline_at", "earliest_start_at"):
-            refused = server.post(ASK, {"cost_units": 1, field: "2026-11-20T10:00:00"})
-            problem(refused, 422, "INVALID")
-    expect(not takes, f"these take a time and are not checked here: {takes}")
-    return "times are taken by no call yet; the fields that will are refused as unknown (422)"
+        for method, path, body in (
+            ("PUT", "admission", {"effect": "block"}),
+            ("PUT", "pretend", {"state": "busy"}),
+            ("POST", "windows", window),
+        ):
+            naive = {**body, "until": f"{later:%Y-%m-%dT%H:%M:%S}"}
+            problem(server.call(method, f"/api/nodes/self/{path}", naive), 422, "INVALID")
+            status, _ = server.call(method, f"/api/nodes/self/{path}", {**body, "until": later.isoformat()})
+            expect(status == 200, f"{path} with a zone answers {status}")
+    return f"{', '.join(takes)}: 422 without a zone, 200 with one"
 
 
 @check(

@@ -55,6 +55,7 @@ from leasehold.runtime.logging import Logs, get_logger
 from leasehold.runtime.process import raise_file_limit, share_of_files
 from leasehold.runtime.redaction import SECRET_KEY, Redactor
 from leasehold.runtime.telemetry import Telemetry
+from leasehold.runtime.zone import local_zone
 
 log = get_logger(__name__)
 
@@ -162,7 +163,7 @@ class Program:
             totals=_totals(host, self.clock.now_ms(), self.data),
             disk_of=host.disk_of,
         )
-        self.supervisor = Supervisor(self.leases)
+        self.supervisor = Supervisor(self.leases, local_zone())
         self.sense = SenseService(
             node_id,
             host,
@@ -191,6 +192,7 @@ class Program:
             ready=lambda: self.supervisor.ready,
             metrics=self.telemetry.render,
             stats=StatsService(self.sense, self.clock),
+            owner=self.supervisor.owner,
         )
 
     def _publish_figures(self) -> None:

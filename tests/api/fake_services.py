@@ -85,7 +85,9 @@ class FakeEdge:
             connections_max=connections_max,
         )
         leases: Any = self.leases
-        self.services = Services(leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"")
+        self.services = Services(
+            leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"", owner=leases
+        )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A new connection."""

@@ -63,7 +63,19 @@ def test_live_answers_conform(server: RealServer) -> None:
     one = f"{LEASE}/{lease['lease_id']}"
     denied = server.post(f"{LEASE}/request", {"cost_units": 90})
     ticket = denied.json["ticket"]
+    window = {"effect": "block", "from": "08:00", "to": "08:01"}
+    wid = server.post("/api/nodes/self/windows", window).json["wid"]
+    node = "/api/nodes/{node_id}"
     calls: list[tuple[str, str, str, Any]] = [
+        ("get", f"{node}/admission", "/api/nodes/self/admission", None),
+        ("put", f"{node}/admission", "/api/nodes/self/admission", {"effect": "allow", "for_sec": 60}),
+        ("get", f"{node}/windows", "/api/nodes/self/windows", None),
+        ("post", f"{node}/windows", "/api/nodes/self/windows", window),
+        ("get", f"{node}/windows/{{wid}}", f"/api/nodes/self/windows/{wid}", None),
+        ("put", f"{node}/windows/{{wid}}", f"/api/nodes/self/windows/{wid}", window),
+        ("delete", f"{node}/windows/{{wid}}", f"/api/nodes/self/windows/{wid}", None),
+        ("put", f"{node}/pretend", "/api/nodes/self/pretend", {"state": "quiet"}),
+        ("delete", f"{node}/pretend", "/api/nodes/self/pretend", None),
         ("post", f"{LEASE}/request", f"{LEASE}/request", {"cost_units": 1}),
         ("post", f"{LEASE}/heartbeat", f"{LEASE}/heartbeat", {"ids": {lease["lease_id"]: 1, "lease-x": 2}}),
         ("post", f"{LEASE}/{{lease_id}}/heartbeat", f"{one}/heartbeat", own),

@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.model.principal import Principal
 from leasehold.wire import lease as wire
+from leasehold.wire import owner as owner_wire
 
 Lane = Literal["reserved", "normal"]
 
@@ -75,6 +76,36 @@ class Locks(Protocol):
     async def delete_lock(self, principal: Principal, name: str) -> None: ...
 
 
+class Owner(Protocol):
+    """The service of the owner's word about a node."""
+
+    async def admission(self, node_id: str) -> owner_wire.AdmissionOut: ...
+
+    async def windows(self, node_id: str) -> owner_wire.Windows: ...
+
+    async def window(self, node_id: str, wid: str) -> owner_wire.WindowOut: ...
+
+    async def set_admission(
+        self, principal: Principal, node_id: str, body: owner_wire.AdmissionIn
+    ) -> owner_wire.AdmissionOut: ...
+
+    async def pretend(
+        self, principal: Principal, node_id: str, body: owner_wire.PretendIn
+    ) -> owner_wire.AdmissionOut: ...
+
+    async def stop_pretending(self, principal: Principal, node_id: str) -> None: ...
+
+    async def add_window(
+        self, principal: Principal, node_id: str, body: owner_wire.WindowIn
+    ) -> owner_wire.WindowOut: ...
+
+    async def replace_window(
+        self, principal: Principal, node_id: str, wid: str, body: owner_wire.WindowIn
+    ) -> owner_wire.WindowOut: ...
+
+    async def remove_window(self, principal: Principal, node_id: str, wid: str) -> None: ...
+
+
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -87,7 +118,7 @@ class Services(msgspec.Struct, frozen=True):
     """Everything that handlers call. Made by `bootstrap` once recovery is done.
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
-    is the service behind `/api/system-stats`.
+    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`.
     """
 
     leases: Leases
@@ -96,4 +127,5 @@ class Services(msgspec.Struct, frozen=True):
     logs: LogLevels
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
+    owner: Owner
     stats: Any = None

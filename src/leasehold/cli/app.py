@@ -22,6 +22,7 @@ MODULES = (
     "get",
     "lease",
     "lock",
+    "owner",
     "event",
     "history",
     "config",

@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import lease, server, stats
+from leasehold.wire import lease, owner, server, stats
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -65,6 +65,15 @@ LEAVE_LINE = Call(paths.LEAVE_LINE, Nothing, Nothing)
 LOCKS = Call(paths.LOCKS, Nothing, lease.Locks)
 SET_LOCK = Call(paths.SET_LOCK, lease.LockSize, lease.LockOut)
 DELETE_LOCK = Call(paths.DELETE_LOCK, Nothing, Nothing)
+ADMISSION = Call(paths.ADMISSION, Nothing, owner.AdmissionOut)
+SET_ADMISSION = Call(paths.SET_ADMISSION, owner.AdmissionIn, owner.AdmissionOut)
+WINDOWS = Call(paths.WINDOWS, Nothing, owner.Windows)
+ADD_WINDOW = Call(paths.ADD_WINDOW, owner.WindowIn, owner.WindowOut)
+WINDOW = Call(paths.WINDOW, Nothing, owner.WindowOut)
+SET_WINDOW = Call(paths.SET_WINDOW, owner.WindowIn, owner.WindowOut)
+REMOVE_WINDOW = Call(paths.REMOVE_WINDOW, Nothing, Nothing)
+PRETEND = Call(paths.PRETEND, owner.PretendIn, owner.AdmissionOut)
+STOP_PRETENDING = Call(paths.STOP_PRETENDING, Nothing, Nothing)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 WHOAMI = Call(paths.WHOAMI, Nothing, server.Whoami)
 HEALTH = Call(paths.HEALTH, Nothing, server.Health)

@@ -109,7 +109,7 @@ class Ledger:
         await self.store.commit(recovery.opening_batch(start))
         self._number = start.first_number
         self._numbers_end = start.numbers_end
-        state.view = self.state.view
+        state.view, state.measured = self.state.view, self.state.measured
         self.state = state
         self._seen_ms = self.clock.now_ms()
         self.on_reload(state)

@@ -104,6 +104,12 @@ class SchedulerService:
             f"{key} can't be read; settle it with `leasehold revoke {key}` when its work has ended"
             for key in sorted(state.unsettled)
         )
+        said = state.owner
+        notices.extend(block.sentence for device, block in sorted(said.blocks.items()) if device)
+        if said.closed is not None:
+            notices.append(said.closed.sentence)
+        if said.mood is not None:
+            notices.append(said.mood_sentence)
         unbound = [
             lease.lease_id
             for lease in state.leases.values()

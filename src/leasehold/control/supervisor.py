@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from leasehold.control.lease import LeaseService
+from leasehold.control.owner import OwnerService
 from leasehold.core import learn
 from leasehold.core.order import below, forgettable
 from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
@@ -45,15 +46,16 @@ EVENTS_KEPT_MS = 90 * 86_400_000
 class Supervisor:
     """One per server. `start` returns when commands are accepted; `stop` leaves running work running."""
 
-    def __init__(self, leases: LeaseService) -> None:
+    def __init__(self, leases: LeaseService, zone: str = "UTC") -> None:
         self.leases = leases
+        self.owner = OwnerService(leases.ledger, zone, leases.line.dispatch)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
         self._loops: list[asyncio.Task[None]] = []
         self._finished: dict[str, list[Lease]] = {}
         self._ledger.on_stall = leases.stalled
         self._ledger.on_due = leases.timers.set
-        self._ledger.on_reload = leases.reloaded
+        self._ledger.on_reload = self._reloaded
         self._ledger.on_committed = self._committed
         self.counts: dict[str, int] = {}
 
@@ -100,8 +102,13 @@ class Supervisor:
     def observed(self, view: NodeView) -> None:
         """A new measurement of the machine: it may have become quieter, so the line is looked at."""
         self._ledger.alive()
-        self._ledger.state.view = view
+        self.owner.observed(view)
         self.leases.line.dispatch()
+
+    def _reloaded(self, state: State) -> None:
+        """What the owner said holds before anything is granted."""
+        self.leases.reloaded(state)
+        self.owner.refresh()
 
     async def _every(self, every_ms: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -129,6 +136,7 @@ class Supervisor:
             now_ms = self._clock.now_ms()
             for key in self.leases.timers.pop_due(now_ms):
                 self.leases.due(key, now_ms)
+            self.owner.refresh()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:

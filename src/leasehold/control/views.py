@@ -190,6 +190,8 @@ def headline(state: State, view: NodeView | None, settings: PolicySettings) -> s
     """The one sentence: may heavy work run now, and why."""
     if view is None:
         return "No: nothing has been measured yet"
+    if "" in state.owner.blocks:
+        return f"No: {_decapitalised(state.owner.blocks[''].sentence)}"
     usable = capacity.usable(view, settings.capacity)
     free = usable.units - state.book.used.units
     why = view.reasons[0] if view.reasons else ""
@@ -204,6 +206,10 @@ def headline(state: State, view: NodeView | None, settings: PolicySettings) -> s
             + f"; {free} units free"
         )
     return f"Yes: the machine is quiet, {free} of {usable.units} units free"
+
+
+def _decapitalised(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def learned(suggestion: Suggestion | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, Charge, Totals
 from leasehold.model.lease import Ask, Constraint
 from leasehold.model.node import STALE_AFTER_MS, NodeView
+from leasehold.model.owner import InForce
 from leasehold.model.priority import Priority
 from leasehold.model.refusal import RANK, Code, Reason
 from leasehold.model.settings import PolicySettings
@@ -56,8 +57,9 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
     """
     if state.broken:
         return [_broken(state)]
+    found = _blocked(state.owner, ask, now_ms)
     if not ask.charge.is_work:
-        return []
+        return found
     view = state.view
     if (
         view is None
@@ -65,15 +67,36 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
         or view.score is None
         or now_ms - view.measured_ms > STALE_AFTER_MS
     ):
-        return [_unknown(view, now_ms)]
-    found: list[Reason] = []
+        return [*found, _unknown(view, now_ms)]
     if state.unsettled:
         found.append(_unsettled(state))
     if not view.always:
-        found.extend(_quiet_gates(view, ask, now_ms))
+        found.extend(_quiet_gates(view, ask, now_ms, lenient=state.owner.lenient))
     if ask.constraints:
         found.extend(_pressed(view, ask))
     return found
+
+
+def _blocked(owner: InForce, ask: Ask, now_ms: int) -> list[Reason]:
+    """What the owner has said against it: of the node, of a device that it names, of work outside windows."""
+    if not owner.blocks and owner.closed is None:
+        return []
+    blocks = [owner.blocks[""]] if "" in owner.blocks else []
+    blocks += [
+        owner.blocks[name.removeprefix(DEVICE)]
+        for name, _ in ask.charge.named
+        if name.startswith(DEVICE) and name.removeprefix(DEVICE) in owner.blocks
+    ]
+    if owner.closed is not None and ask.charge.is_work and _waits_for_quiet(ask):
+        blocks.append(owner.closed)
+    return [
+        Reason(Code.BLOCKED, block.sentence, block.cure, {}, max(1, -(-(block.until_ms - now_ms) // 1000)))
+        for block in blocks
+    ]
+
+
+def _waits_for_quiet(ask: Ask) -> bool:
+    return ask.quiet_gate and ask.priority > Priority.HIGH
 
 
 def _unknown(view: NodeView | None, now_ms: int) -> Reason:
@@ -98,7 +121,7 @@ def _unsettled(state: State) -> Reason:
     )
 
 
-def _quiet_gates(view: NodeView, ask: Ask, now_ms: int) -> list[Reason]:
+def _quiet_gates(view: NodeView, ask: Ask, now_ms: int, *, lenient: bool) -> list[Reason]:
     figures: dict[str, int | float | str] = {"score": view.score or 0, "state": view.state}
     if view.state == "PANIC":
         cure = view.reasons[0] if view.reasons else "less load"
@@ -108,7 +131,8 @@ def _quiet_gates(view: NodeView, ask: Ask, now_ms: int) -> list[Reason]:
         left_s = -(-left_ms // 1000)
         sentence = f"Recent PANIC detected; cooling down ({left_s} s left)"
         return [Reason(Code.COOLING_DOWN, sentence, "time", {"left_sec": left_s}, left_s)]
-    if ask.quiet_gate and ask.priority > Priority.HIGH and view.state != "QUIET":
+    enough = lenient and view.state == "NORMAL" and ask.priority <= Priority.NORMAL
+    if _waits_for_quiet(ask) and view.state != "QUIET" and not enough:
         cure = f"{view.reasons[0]} must pass" if view.reasons else "a quieter machine"
         sentence = f"System is {view.state}; waiting for QUIET"
         return [Reason(Code.NOT_QUIET, sentence, f"{cure}; or start=now", figures, RETRY_DEFAULT_S)]

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from leasehold.core.pressures import pressed
+from leasehold.core.pressures import pressed, score
 from leasehold.core.stats import pressed_link
 from leasehold.model.charge import Totals
 from leasehold.model.node import NodeView
-from leasehold.model.quiet import QuietAssessment, QuietSettings, Reading
+from leasehold.model.quiet import Group, QuietAssessment, QuietSettings, Reading
 from leasehold.model.snapshot import HostStats, Surroundings
 from leasehold.model.work import OursCounters, WorkQuery
 
@@ -76,6 +76,8 @@ def view(
         foreign_memory_bytes=max(0, host.memory_used_bytes - ours.memory_bytes),
         excess_memory_bytes=excess_bytes,
         pressed=everything_pressed(settings, assessment, host, around, ours, last),
+        short_of_memory_or_disk=score(settings, assessment.pressures, only=(Group.MEMORY, Group.DISK))
+        < settings.busy_from,
     )
 
 

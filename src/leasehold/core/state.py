@@ -20,6 +20,7 @@ from leasehold.model.learned import Learned
 from leasehold.model.lease import Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
+from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
 
 LEASES = "leases"
 WAITERS = "waiters"
@@ -27,6 +28,12 @@ FLOWS = "flows"
 SEMAPHORES = "semaphores"
 CALLS = "calls"
 LEARNED = "learned"
+WORDS = "words"
+WINDOWS = "windows"
+PRETENDS = "pretends"
+
+OWNERS = frozenset({WORDS, WINDOWS, PRETENDS})
+"""The tables of the owner's word."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +53,9 @@ RECORD_OF: dict[str, type] = {
     SEMAPHORES: Semaphore,
     CALLS: Call,
     LEARNED: Learned,
+    WORDS: Word,
+    WINDOWS: Window,
+    PRETENDS: Pretend,
 }
 """Every table with its record. The store's key is `/<table>/<key>`."""
 
@@ -104,6 +114,9 @@ class State:
         self.semaphores: dict[str, Semaphore] = {}
         self.calls: OrderedDict[str, Call] = OrderedDict()
         self.learned: dict[str, Learned] = {}
+        self.words: dict[str, Word] = {}
+        self.windows: dict[str, Window] = {}
+        self.pretends: dict[str, Pretend] = {}
         self.book = Book()
         self.line = Line()
         self.sizes: dict[str, int] = {}
@@ -118,6 +131,9 @@ class State:
         self.liveness: dict[str, Liveness] = {}
         self.presence: dict[str, Presence] = {}
         self.reserved: Reservation | None = None
+        self.measured: NodeView | None = None
+        self.owner: InForce = NOTHING_SAID
+        self.owner_changes = 0
 
     def apply(self, change: Change) -> Undo:
         """Make a change and return its inverse. Raises InvariantBroken, with the table as it was."""
@@ -145,6 +161,8 @@ class State:
             self._index_semaphore(key, change.record)
         elif change.table == CALLS:
             self._index_call(old, change.record)
+        elif change.table in OWNERS:
+            self.owner_changes += 1
         if self.unsettled and change.table == LEASES and change.record is None:
             self.unsettled.pop(key, None)
         return (change.table, key, old, change.finished, aux)
@@ -177,6 +195,8 @@ class State:
             self._index_call(new, old)
             if new is None and old is not None:
                 self.calls.move_to_end(key, last=False)  # Only the oldest are ever forgotten: it was first.
+        elif name in OWNERS:
+            self.owner_changes += 1
 
     def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
         if finished:

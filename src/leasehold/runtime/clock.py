@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 
 NAP_MS_MAX = 1_000
 """The event loop's timers stand still while the machine is suspended, this clock does not: a longer sleep
@@ -37,3 +38,8 @@ class RealClock:
 def elapsed_ns() -> int:
     """A counter for measuring how long a call took, in ns. Its zero means nothing."""
     return time.perf_counter_ns()
+
+
+def local_now() -> datetime:
+    """What the clock on the wall shows whoever sits here, with its zone."""
+    return datetime.now().astimezone()
