@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from leasehold import __version__
+from leasehold.adapters.addons.folders import LocalFolders
+from leasehold.adapters.addons.http import HttpProbe
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
@@ -25,7 +27,6 @@ from leasehold.api.app import App
 from leasehold.api.auth import Gate
 from leasehold.api.credentials import admin_hash
 from leasehold.api.express import Express
-from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
 from leasehold.api.server import CONNECTIONS_MAX, Listener, Server, tcp_socket, unix_socket
@@ -33,6 +34,8 @@ from leasehold.api.server_file import SERVER_FILE, write_server_file
 from leasehold.api.services import Services
 from leasehold.config import ConfigError, Loaded, load
 from leasehold.control import figures
+from leasehold.control.addon import AddonService
+from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.history import History
@@ -54,6 +57,7 @@ from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
 from leasehold.runtime.process import raise_file_limit, share_of_files
 from leasehold.runtime.redaction import SECRET_KEY, Redactor
+from leasehold.runtime.request_stats import RequestStats, StatsMiddleware
 from leasehold.runtime.telemetry import Telemetry
 from leasehold.runtime.zone import local_zone
 
@@ -164,6 +168,7 @@ class Program:
             disk_of=host.disk_of,
         )
         self.supervisor = Supervisor(self.leases, local_zone())
+        self._assemble_addons()
         self.sense = SenseService(
             node_id,
             host,
@@ -177,6 +182,18 @@ class Program:
             publish_use=self.leases.take_use,
             api=self.requests.stats,
             history=History(SqliteSamples(str(self.data)), self.clock),
+            addons=self.addon_watch,
+        )
+
+    def _assemble_addons(self) -> None:
+        probe = HttpProbe(lambda: self.settings.addons.allowed_hosts, ThreadLane)
+        folders = LocalFolders(elapsed_ns)
+        jitter = random.Random(self.ids.seed()).random  # noqa: S311 - spreads collectors in time
+        self.addon_watch = AddonWatch(
+            lambda: self.ledger.state.addons, probe, folders, self.clock, jitter, ThreadLane
+        )
+        self.addons = AddonService(
+            self.ledger, self.addon_watch, probe, folders, ThreadLane("addons"), self.leases.line.dispatch
         )
 
     def _process_ended(self, lease_id: str) -> None:
@@ -191,8 +208,9 @@ class Program:
             logs=self.logs,
             ready=lambda: self.supervisor.ready,
             metrics=self.telemetry.render,
-            stats=StatsService(self.sense, self.clock),
+            stats=StatsService(self.sense, self.clock, self.addons.snapshots),
             owner=self.supervisor.owner,
+            addons=self.addons,
         )
 
     def _publish_figures(self) -> None:

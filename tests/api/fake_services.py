@@ -10,7 +10,6 @@ from typing import Any
 from leasehold.api.app import App
 from leasehold.api.auth import Gate, token_hash
 from leasehold.api.express import Express
-from leasehold.api.middleware_stats import RequestStats, StatsMiddleware
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
 from leasehold.api.server import Listener, Server, tcp_socket
@@ -20,6 +19,7 @@ from leasehold.model.principal import Principal
 from leasehold.runtime.clock import elapsed_ns
 from leasehold.runtime.ids import RequestIds
 from leasehold.runtime.redaction import Redactor
+from leasehold.runtime.request_stats import RequestStats, StatsMiddleware
 from leasehold.wire.lease import HeavyLeaseRequest, HeavyLeaseResponse
 
 TOKEN = "lsh_" + "t" * 43
@@ -86,7 +86,7 @@ class FakeEdge:
         )
         leases: Any = self.leases
         self.services = Services(
-            leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"", owner=leases
+            leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"", owner=leases, addons=leases
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -28,6 +28,7 @@ def test_only_what_is_committed_is_exported_with_its_labels(server: RealServer) 
     """Each exported series has a committed name, its labels, a help text, and stays within its budget."""
     server.lease()
     server.get("/nope")
+    server.post("/api/addons", {"id": "shop"})
     text = server.get("/metrics").body.decode()
     series: dict[str, int] = {}
     for family in text_string_to_metric_families(text):

@@ -88,9 +88,22 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/scheduler/locks", "/api/scheduler/locks", None),
         ("put", "/api/scheduler/locks/{name}", "/api/scheduler/locks/a%2Fb", {"size": 3}),
         ("delete", "/api/scheduler/locks/{name}", "/api/scheduler/locks/a/b", None),
+        ("post", "/api/addons", "/api/addons", {"id": "shop", "base_url": "http://127.0.0.1:1"}),
+        (
+            "post",
+            "/api/addons/{addon_id}/stats",
+            "/api/addons/shop/stats",
+            {"custom": {"queue": {"length": 3}}},
+        ),
+        ("get", "/api/addons", "/api/addons", None),
+        ("get", "/api/addons/errors", "/api/addons/errors", None),
+        ("get", "/api/addons/{addon_id}", "/api/addons/shop", None),
         ("get", "/api/events", "/api/events?limit=2", None),
         ("get", "/api/system-stats/current", "/api/system-stats/current", None),
         ("get", "/api/system-stats/addons", "/api/system-stats/addons", None),
+        ("post", "/api/addons/{addon_id}/disable", "/api/addons/shop/disable", None),
+        ("post", "/api/addons/{addon_id}/enable", "/api/addons/shop/enable", None),
+        ("delete", "/api/addons/{addon_id}", "/api/addons/shop", None),
         ("get", "/api/system-stats/health", "/api/system-stats/health", None),
         ("get", "/api/system-stats/history", "/api/system-stats/history?group=quiet", None),
         ("get", "/api/system-stats/streaks", "/api/system-stats/streaks", None),
@@ -118,6 +131,7 @@ def test_refusals_conform(server: RealServer) -> None:
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace("{name:path}", "{name}")
         real = path.replace("{lease_id}", "lease-x").replace("{name}", "x").replace("{ticket}", "tkt-x")
+        real = real.replace("{addon_id}", "shop")
         for headers, raw in (
             ({"authorization": "Bearer x"}, b""),
             ({}, b"{"),

@@ -149,3 +149,58 @@ async def test_a_lane_takes_no_more_than_its_limit() -> None:
         release.set()
     assert await second is True
     lane.close()
+
+
+@pytest.mark.requirement("SENSE-7")
+async def test_one_can_come_and_go_while_others_run() -> None:
+    """Added after the start it runs at once; removed it runs no more, is told, and leaves no error behind."""
+    clock, collected, told = ManualClock(), [], []
+    collectors = Collectors(clock, lambda: 0.5, InlineLane)
+    collectors.add(Collector("first", 2_000, 5_000, collected.append, prepare=lambda: ("first",)))
+    collectors.start()
+    await clock.advance(100)
+
+    async def broken() -> None:
+        raise OSError("gone")
+
+    gone = Collector(
+        "late", 2_000, 5_000, collected.append, fetch=broken, removed=lambda: told.append("late")
+    )
+    collectors.add(gone)
+    await clock.advance(2_500)
+    assert states(collectors) == {"first": (2, 0), "late": (2, 2)}
+    assert collectors.errors() == {"late": "OSError: gone"}
+    collectors.remove("late")
+    collectors.remove("late")
+    await clock.advance(10_000)
+    assert (told, collectors.errors(), list(states(collectors))) == (["late"], {}, ["first"])
+    assert collected == [("first",)] * 7
+    await collectors.stop()
+
+
+@pytest.mark.requirement("SENSE-7")
+async def test_one_that_waits_on_the_loop_is_given_up_in_time() -> None:
+    """What it waits for is cancelled, its failure says how long it may take; a later one may succeed."""
+    answers, told, taken = [asyncio.Event(), asyncio.Event()], list[str](), asyncio.Event()
+    answers[1].set()
+    waiting = iter(answers)
+
+    async def fetch() -> str:
+        await next(waiting).wait()
+        return "answer"
+
+    collectors = Collectors(RealClock(), lambda: 0.5, InlineLane)
+    collectors.add(
+        Collector(
+            "asks",
+            50,
+            20,
+            lambda result: taken.set(),
+            fetch=fetch,
+            failed=lambda: told.append(collectors.errors()["asks"]),
+        )
+    )
+    collectors.start()
+    await asyncio.wait_for(taken.wait(), 30)
+    await collectors.stop()
+    assert told == ["TimeoutError: asks took longer than 20 ms"]

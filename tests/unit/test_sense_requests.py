@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leasehold.api.middleware_stats import (
+from leasehold.runtime.request_stats import (
     BUCKETS,
     HOLD,
     OTHER,

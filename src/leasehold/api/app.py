@@ -10,10 +10,10 @@ from leasehold.api.body import ClientGone
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import Misdirected
 from leasehold.api.hosts import check_host
-from leasehold.api.middleware_stats import ROUTE, STATUS
 from leasehold.api.pipeline import EXCHANGE, REQUEST_ID, Answer, Pipeline, Prepared, Scope, refusal
 from leasehold.model.errors import NotReady
 from leasehold.runtime import context
+from leasehold.runtime.request_stats import ROUTE, STATUS
 
 REQUEST_ID_SHAPE = re.compile(rb"^[0-9a-f]{16}$")
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 from leasehold.api.app import App
 from leasehold.api.body import Receive
 from leasehold.api.hosts import check_host
-from leasehold.api.middleware_stats import HOLD, RequestStats
 from leasehold.api.pipeline import EXCHANGE, KNOWN, Answer, Headers, Prepared, Scope
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.principal import Principal
 from leasehold.runtime import context
+from leasehold.runtime.request_stats import HOLD, RequestStats
 
 PLAIN = frozenset(
     {

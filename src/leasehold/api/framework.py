@@ -13,9 +13,9 @@ from starlette.routing import Route
 from leasehold.api.body import ClientGone
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import MethodNotAllowed
-from leasehold.api.middleware_stats import ROUTE
 from leasehold.api.pipeline import REQUEST_ID, Answer, Pipeline, Prepared, Scope, internal, refusal
 from leasehold.model.errors import NotFound
+from leasehold.runtime.request_stats import ROUTE
 
 
 def framework(endpoints: Sequence[Endpoint], pipeline: Pipeline) -> FastAPI:

@@ -16,7 +16,6 @@ from leasehold.api.auth import Gate
 from leasehold.api.body import BodyReader, ClientGone, Receive, check_json, declared_length, require_json
 from leasehold.api.endpoint import Call, Endpoint, Nothing, Plain
 from leasehold.api.errors import problem
-from leasehold.api.middleware_stats import HOLD
 from leasehold.api.services import Services
 from leasehold.model.errors import (
     Invalid,
@@ -31,6 +30,7 @@ from leasehold.ports.store import StoreError
 from leasehold.runtime import context
 from leasehold.runtime.logging import get_logger
 from leasehold.runtime.redaction import Redactor
+from leasehold.runtime.request_stats import HOLD
 from leasehold.wire.problem import MEDIA_TYPE
 
 log = get_logger(__name__)

@@ -17,13 +17,16 @@ VERBS: Mapping[str, str] = {
     "lease:revoke": "end somebody else's lease",
     "lock:set": "set the size of a lock or semaphore, and remove one",
     "node:admission": "block and allow new work on a node, set its windows, pretend that it is busy or quiet",
+    "addon:read": "see the registered add-ons, whether they answer, and what is wrong with them",
+    "addon:self": "register oneself as an add-on under one's own name, and tell one's own figures",
+    "addon:manage": "register, enable, disable and remove add-ons, and say where they answer and work",
     "stats:read": "see what the machine is doing, and the metrics",
     "events:read": "read the event stream and the counts of decisions",
     "admin:log-level": "change log levels until restart",
 }
 """Every verb that a route or a service asks for, with what it allows."""
 
-_SEE = frozenset({"lease:read", "stats:read", "events:read"})
+_SEE = frozenset({"lease:read", "stats:read", "events:read", "addon:read"})
 
 ROLES: Mapping[Role, frozenset[str]] = {
     "admin": frozenset(VERBS),
@@ -36,9 +39,11 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "limits:exempt",
         "lock:set",
         "node:admission",
+        "addon:self",
+        "addon:manage",
     },
-    "submitter": _SEE | {"lease:request"},
-    "worker": frozenset({"lease:request", "lease:read", "stats:read"}),
+    "submitter": _SEE | {"lease:request", "addon:self"},
+    "worker": frozenset({"lease:request", "lease:read", "stats:read", "addon:self"}),
     "node": frozenset({"lease:read", "stats:read"}),
     "viewer": _SEE,
 }

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from leasehold.api.endpoint import Endpoint
-from leasehold.api.rest import event, lease, lock, node, scheduler, server, stats
+from leasehold.api.rest import addon, event, lease, lock, node, scheduler, server, stats
 
-TABLES = (lease.table, scheduler.table, lock.table, node.table, event.table, stats.table, server.table)
+TABLES = (
+    lease.table,
+    scheduler.table,
+    lock.table,
+    node.table,
+    addon.table,
+    event.table,
+    stats.table,
+    server.table,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for table in TABLES for endpoint in table.endpoints)

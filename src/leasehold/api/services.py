@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from leasehold.model.principal import Principal
+from leasehold.wire import addon as addon_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import owner as owner_wire
 
@@ -106,6 +107,26 @@ class Owner(Protocol):
     async def remove_window(self, principal: Principal, node_id: str, wid: str) -> None: ...
 
 
+class Addons(Protocol):
+    """The service of add-ons: their registry, and what they tell."""
+
+    async def addons(self) -> addon_wire.AddonList: ...
+
+    async def addon(self, addon_id: str) -> addon_wire.AddonOut: ...
+
+    def errors(self) -> addon_wire.AddonErrors: ...
+
+    async def register(self, principal: Principal, body: addon_wire.AddonIn) -> addon_wire.AddonOut: ...
+
+    async def enable(self, principal: Principal, addon_id: str) -> addon_wire.AddonOut: ...
+
+    async def disable(self, principal: Principal, addon_id: str) -> addon_wire.AddonOut: ...
+
+    async def remove(self, principal: Principal, addon_id: str) -> None: ...
+
+    async def tell(self, principal: Principal, addon_id: str, body: addon_wire.AddonStatsIn) -> None: ...
+
+
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -118,7 +139,8 @@ class Services(msgspec.Struct, frozen=True):
     """Everything that handlers call. Made by `bootstrap` once recovery is done.
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
-    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`.
+    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
+    `/api/addons`.
     """
 
     leases: Leases
@@ -128,4 +150,5 @@ class Services(msgspec.Struct, frozen=True):
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
     owner: Owner
+    addons: Addons
     stats: Any = None

@@ -23,6 +23,7 @@ MODULES = (
     "lease",
     "lock",
     "owner",
+    "addon",
     "event",
     "history",
     "config",

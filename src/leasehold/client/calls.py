@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import lease, owner, server, stats
+from leasehold.wire import addon, lease, owner, server, stats
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -74,6 +74,14 @@ SET_WINDOW = Call(paths.SET_WINDOW, owner.WindowIn, owner.WindowOut)
 REMOVE_WINDOW = Call(paths.REMOVE_WINDOW, Nothing, Nothing)
 PRETEND = Call(paths.PRETEND, owner.PretendIn, owner.AdmissionOut)
 STOP_PRETENDING = Call(paths.STOP_PRETENDING, Nothing, Nothing)
+ADDONS = Call(paths.ADDONS, Nothing, addon.AddonList)
+REGISTER_ADDON = Call(paths.REGISTER_ADDON, addon.AddonIn, addon.AddonOut)
+ADDON_ERRORS = Call(paths.ADDON_ERRORS, Nothing, addon.AddonErrors)
+ADDON = Call(paths.ADDON, Nothing, addon.AddonOut)
+REMOVE_ADDON = Call(paths.REMOVE_ADDON, Nothing, Nothing)
+ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
+DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)
+TELL_ADDON_STATS = Call(paths.TELL_ADDON_STATS, addon.AddonStatsIn, Nothing)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 WHOAMI = Call(paths.WHOAMI, Nothing, server.Whoami)
 HEALTH = Call(paths.HEALTH, Nothing, server.Health)
@@ -82,5 +90,6 @@ STATS = Call(paths.STATS, Nothing, stats.SystemStatsSnapshot)
 STATS_HEALTH = Call(paths.STATS_HEALTH, Nothing, stats.StatsHealth)
 HISTORY = Call(paths.HISTORY, Nothing, stats.HistoryOut)
 STREAKS = Call(paths.STREAKS, Nothing, stats.StreaksOut)
+ADDON_STATS = Call(paths.ADDON_STATS, Nothing, stats.AddonsOut)
 COLLECTORS = Call(paths.COLLECTORS, Nothing, stats.CollectorsOut)
 LOG_LEVEL = Call(paths.LOG_LEVEL, server.LogLevel, server.LogLevelsOut)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from leasehold.config.settings import Settings
+from leasehold.core import addon
 from leasehold.model.quiet import checked
 
 
@@ -15,6 +16,10 @@ def check(settings: Settings) -> None:
         checked(settings.quiet)
     except ValueError as error:
         raise ValueError(f"quiet.{error}") from None
+    try:
+        addon.networks(settings.addons.allowed_hosts)
+    except ValueError as error:
+        raise ValueError(f"addons.allowed_hosts: {error}") from None
     for key, value, least, most in _ranges(settings):
         if not least <= value <= most:
             raise ValueError(f"{key}: expected {least} to {most}, got {value}")

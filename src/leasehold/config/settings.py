@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from leasehold.model.quiet import QuietSettings
 from leasehold.model.settings import (
+    AddonSettings,
     CapacitySettings,
     LeaseSettings,
     LimitSettings,
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease: LeaseSettings = msgspec.field(default_factory=LeaseSettings)
     line: LineSettings = msgspec.field(default_factory=LineSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
 
     @property

@@ -42,7 +42,9 @@ class Collector(msgspec.Struct, frozen=True):
     """One thing that is collected.
 
     `prepare` runs on the loop and gives the arguments of `collect`, which blocks elsewhere; `take` gets its
-    result on the loop, or what `prepare` gave where there is nothing to call. `failed` is told of a failure.
+    result on the loop, or what `prepare` gave where there is nothing to call. `fetch` stands in the place of
+    `collect` for what waits without blocking, and is awaited on the loop. `failed` is told of a failure,
+    `removed` of the end.
     `warm_up_ms` are the waits before the runs that follow the first.
     """
 
@@ -51,8 +53,10 @@ class Collector(msgspec.Struct, frozen=True):
     timeout_ms: int
     take: Callable[[Any], None]
     collect: Callable[..., Any] | None = None
+    fetch: Callable[..., Awaitable[Any]] | None = None
     prepare: Callable[[], tuple[Any, ...]] = tuple
     failed: Callable[[], None] = lambda: None
+    removed: Callable[[], None] = lambda: None
     warm_up_ms: tuple[int, ...] = ()
 
 
@@ -80,31 +84,54 @@ class Collectors:
         self._collectors: dict[str, Collector] = {}
         self._states: dict[str, CollectorState] = {}
         self._lanes: dict[str, Lane] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._runs = False
 
     def add(self, collector: Collector) -> None:
-        """Before `start`. Names are unique."""
+        """Names are unique. One that is added after `start` runs at once."""
         assert collector.name not in self._collectors, collector.name
         self._collectors[collector.name] = collector
         self._states[collector.name] = CollectorState(collector.name, collector.interval_ms)
-        self._lanes[collector.name] = self._make_lane(f"collect-{collector.name}")
+        if collector.collect is not None:
+            self._lanes[collector.name] = self._make_lane(f"collect-{collector.name}")
+        if self._runs:
+            self._begin(collector)
+
+    def remove(self, name: str) -> None:
+        """End one, and forget it. A call of it that blocks ends by itself. Idempotent."""
+        collector = self._collectors.pop(name, None)
+        if collector is None:
+            return
+        del self._states[name]
+        task, lane = self._tasks.pop(name, None), self._lanes.pop(name, None)
+        if task is not None:
+            task.cancel()
+        if lane is not None:
+            lane.close()
+        collector.removed()
 
     def start(self) -> None:
         """Run every collector at once and then by its interval."""
-        for collector in self._collectors.values():
-            task = asyncio.get_running_loop().create_task(
-                self._run(collector), name=f"collect-{collector.name}"
-            )
-            self._tasks.append(task)
+        self._runs = True
+        for collector in list(self._collectors.values()):
+            self._begin(collector)
+
+    def _begin(self, collector: Collector) -> None:
+        self._tasks[collector.name] = asyncio.get_running_loop().create_task(
+            self._run(collector), name=f"collect-{collector.name}"
+        )
 
     async def stop(self) -> None:
         """Cancel all within `STOP_S`, also those that hang."""
-        for task in self._tasks:
+        self._runs = False
+        for task in self._tasks.values():
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_S)
+            await asyncio.wait(self._tasks.values(), timeout=STOP_S)
         for lane in self._lanes.values():
             lane.close()
+        for collector in self._collectors.values():
+            collector.removed()
         self._tasks.clear()
 
     def states(self) -> list[CollectorState]:
@@ -117,13 +144,13 @@ class Collectors:
 
     async def once(self, name: str) -> None:
         """One run of one collector, now."""
-        await self._attempt(self._collectors[name], self._clock.now_ms())
+        await self._attempt(self._collectors[name], self._states[name], self._clock.now_ms())
 
     async def _run(self, collector: Collector) -> None:
         state = self._states[collector.name]
         due_ms = self._clock.now_ms()
         while True:
-            await self._attempt(collector, due_ms)
+            await self._attempt(collector, state, due_ms)
             # From its real start: one that was late does not run twice to make up for it.
             due_ms = (state.last_start_ms or due_ms) + self._pause_ms(collector, state.runs)
             state.next_run_ms = due_ms
@@ -135,9 +162,8 @@ class Collectors:
         spread = collector.interval_ms * JITTER_PCT // 100
         return collector.interval_ms - spread + int(self._jitter() * 2 * spread)
 
-    async def _attempt(self, collector: Collector, due_ms: int) -> None:
+    async def _attempt(self, collector: Collector, state: CollectorState, due_ms: int) -> None:
         """One run; whatever goes wrong in it stays in it."""
-        state = self._states[collector.name]
         started_ms = self._clock.now_ms()
         state.runs += 1
         state.last_start_ms, state.late_ms = started_ms, max(0, started_ms - due_ms)
@@ -154,15 +180,23 @@ class Collectors:
         state.last_duration_ms = self._clock.now_ms() - started_ms
 
     async def _collected(self, collector: Collector) -> Any:
+        if collector.fetch is not None:
+            return await self._within(collector, collector.fetch(*collector.prepare()))
         if collector.collect is None:
             return collector.prepare()
         lane = self._lanes[collector.name]
         if lane.busy:
             raise TimeoutError(f"an earlier run of {collector.name} has not come back")
+        return await self._within(collector, lane.run(collector.collect, *collector.prepare()))
+
+    async def _within(self, collector: Collector, call: Awaitable[Any]) -> Any:
+        timeout = asyncio.timeout(collector.timeout_ms / 1000)
         try:
-            async with asyncio.timeout(collector.timeout_ms / 1000):
-                return await lane.run(collector.collect, *collector.prepare())
+            async with timeout:
+                return await call
         except TimeoutError:
+            if not timeout.expired():
+                raise
             raise TimeoutError(f"{collector.name} took longer than {collector.timeout_ms} ms") from None
 
     def _failed(self, collector: Collector, state: CollectorState, error: Exception) -> None:

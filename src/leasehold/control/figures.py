@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from leasehold.control import views
+from leasehold.control.history import ADDON
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
 from leasehold.control.supervisor import Supervisor
@@ -77,12 +78,18 @@ def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) ->
 
     def failures() -> Rows:
         for collector in sense.collectors():
-            yield (collector.name,), collector.consecutive_failures
+            if not collector.name.startswith(ADDON):  # Add-ons have a metric of their own.
+                yield (collector.name,), collector.consecutive_failures
+
+    def addons_up() -> Rows:
+        for group, fields in (sense.addons.samples() if sense.addons is not None else {}).items():
+            yield (group.removeprefix(ADDON),), fields["up"]
 
     telemetry.source("leasehold_capacity", capacity)
     telemetry.figure("leasehold_quiet_score", score)
     telemetry.source("leasehold_quiet_state", state)
     telemetry.source("leasehold_collector_failures", failures)
+    telemetry.source("leasehold_addon_up", addons_up)
     telemetry.figure("process_resident_memory_bytes", _of(sense, "rss_bytes"))
     telemetry.figure("process_open_fds", _of(sense, "open_files"))
     telemetry.figure("process_cpu_seconds_total", _seconds(_of(sense, "cpu_ms")))

@@ -28,12 +28,19 @@ WRITE_TIMEOUT_MS = 20_000
 POINTS_MAX = 10_000
 RANGE_MS_MAX = 7 * 86_400_000  # how long raw samples are kept
 STREAKS_MAX = 1_000
-UNWRITTEN_MAX = 360  # rows kept for a store that refuses: a quarter of an hour of four groups
+UNWRITTEN_MAX = 720  # rows kept for a store that refuses: a quarter of an hour of eight groups
 AGGREGATES = ("mean", "min", "max", "last", "count")
+ADDON = "addon:"
+"""Before an add-on's id in the name of its metric group."""
+
 HEADLINES = {"host": "cpu_pct", "process": "rss_bytes", "api": "requests_per_sec", "quiet": "quiet_score"}
 """What a group shows when no metric is asked for."""
 
+ADDON_HEADLINE = "up"
+
 Newest = tuple[HostStats | None, ProcessStats | None, ApiStats | None, QuietAssessment | None]
+Groups = dict[str, dict[str, float]]
+"""Fields by metric group."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -78,13 +85,16 @@ class History:
             await asyncio.wait((self._writing,), timeout=1.0)
         await self._store.close()
 
-    def collector(self, newest: Callable[[], Newest]) -> Collector:
-        """The collector that takes a sample each ten seconds; the store writes on a thread of its own."""
+    def collector(self, newest: Callable[[], Newest], addons: Callable[[], Groups] = dict) -> Collector:
+        """The collector that takes a sample each ten seconds; the store writes on a thread of its own.
+
+        `addons` gives the fields of each add-on.
+        """
         return Collector(
             name="history",
             interval_ms=SAMPLE_MS,
             timeout_ms=WRITE_TIMEOUT_MS,
-            prepare=newest,
+            prepare=lambda: (*newest(), addons()),
             take=self._take,
         )
 
@@ -95,14 +105,15 @@ class History:
         if ended is not None:
             self._ended.append(ended)
 
-    def _take(self, newest: Newest) -> None:
+    def _take(self, newest: tuple[*Newest, Groups]) -> None:
         wall_ms = self._clock.wall_ms()
-        host, process, api, assessment = newest
+        host, process, api, assessment, addons = newest
         rows = {
             "host": fields_of.host(host) if host else {},
             "process": fields_of.process(process) if process else {},
             "api": fields_of.api(api) if api else {},
             "quiet": fields_of.quiet(assessment) if assessment else {},
+            **addons,
         }
         new = [Sample(wall_ms, group, fields) for group, fields in rows.items() if fields]
         self._unwritten = (self._unwritten + new)[-UNWRITTEN_MAX:]
@@ -145,9 +156,12 @@ class History:
         if group not in known and group not in HEADLINES:
             raise _invalid("group", group, ", ".join(sorted(known.keys() | HEADLINES.keys())))
         if metric is None:
-            return HEADLINES.get(group) or known[group][0]
-        if metric not in known.get(group, ()):
-            allowed = ", ".join(known.get(group, ())) or "none yet: no sample was taken"
+            return ADDON_HEADLINE if group.startswith(ADDON) else HEADLINES.get(group) or known[group][0]
+        fields = set(known.get(group, ()))
+        if group.startswith(ADDON):
+            fields.update(fields_of.ADDON_FIELDS)
+        if metric not in fields:
+            allowed = ", ".join(sorted(fields)) or "none yet: no sample was taken"
             raise _invalid("metric", metric, allowed)
         return metric
 

@@ -133,7 +133,7 @@ class RequestService:
             return outcome
         impossible = admission.never(state, ask, settings)
         if impossible:
-            outcome.answer = impossible
+            outcome.answer = [*admission.disabled(state, ask), *impossible]
             return outcome
         if waiter is None:
             self._room_in_line(state, ask, settings)

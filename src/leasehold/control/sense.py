@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
+from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.collectors import Collector, Collectors, CollectorState, Lane
-from leasehold.control.history import History
+from leasehold.control.history import History, Newest
 from leasehold.core import foreign, measured, quiet, stats
 from leasehold.model.node import NodeView
 from leasehold.model.quiet import QuietAssessment, QuietSettings, QuietState
@@ -44,7 +45,7 @@ class SenseService:
 
     `leases` gives the live leases to measure; `publish` takes each new view, `publish_use` what each
     lease's work used. Both are called on the event loop. `api` gives the figures of the server's own
-    requests, where they are counted. History is kept where one is given.
+    requests, where they are counted. History is kept, and add-ons are watched, where one is given.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class SenseService:
         publish_use: Callable[[Mapping[str, WorkUse]], None] = lambda uses: None,
         api: Callable[[], ApiStats | None] = lambda: None,
         history: History | None = None,
+        addons: AddonWatch | None = None,
     ) -> None:
         self.node_id = node_id
         self.settings = settings
         self.history = history
+        self.addons = addons
         self.around = Surroundings()
         self.host: HostStats | None = None
         self.process: ProcessStats | None = None
@@ -89,7 +92,8 @@ class SenseService:
             Collector("surroundings", AROUND_MS, AROUND_TIMEOUT_MS, self._take_around, host.surroundings)
         )
         if history is not None:
-            self._collectors.add(history.collector(self.sampled))
+            samples = addons.samples if addons is not None else dict
+            self._collectors.add(history.collector(self.sampled, samples))
 
     def _host_collector(self) -> Collector:
         return Collector(
@@ -110,20 +114,27 @@ class SenseService:
         first = asyncio.ensure_future(self._collectors.once("surroundings"))
         await asyncio.wait((first,), timeout=AROUND_FIRST_S)
         self._collectors.start()
+        if self.addons is not None:
+            self.addons.start()
 
     async def stop(self) -> None:
         """Within two seconds, also when a collector hangs."""
-        await self._collectors.stop()
+        watch = self.addons.stop() if self.addons is not None else asyncio.sleep(0)
+        await asyncio.gather(self._collectors.stop(), watch)
         self._work.close()
         if self.history is not None:
             await self.history.close()
 
     def collectors(self) -> list[CollectorState]:
-        """SENSE-8."""
-        return self._collectors.states()
+        """SENSE-8: those of the machine, then those of add-ons."""
+        return [*self._collectors.states(), *(self.addons.states() if self.addons is not None else ())]
 
     def errors(self) -> dict[str, str]:
         """By collector, until it succeeds again."""
+        return {**self.own_errors(), **(self.addons.errors() if self.addons is not None else {})}
+
+    def own_errors(self) -> dict[str, str]:
+        """Those about this machine: what is wrong with an add-on says nothing against its figures."""
         return self._collectors.errors()
 
     # -- one tick ---------------------------------------------------------------------
@@ -147,6 +158,8 @@ class SenseService:
         if before is None or tick.host.at_ms <= before.host.at_ms:
             return
         reading = foreign.reading(before.host, tick.host, before.ours, tick.ours, self.around)
+        if self.addons is not None:
+            reading = foreign.with_applications(reading, self.addons.worst())
         if tick.queries and (reading.psi_io_bp or 0) >= IO_WATCH_BP:
             self._io_until_ms = tick.host.at_ms + IO_WATCH_MS
         self._memory, assessment = quiet.fold(self.settings, self._memory, reading, tick.host.at_ms)
@@ -200,7 +213,7 @@ class SenseService:
 
     def sampled(
         self,
-    ) -> tuple[HostStats | None, ProcessStats | None, ApiStats | None, QuietAssessment | None]:
+    ) -> Newest:
         """What history stores: the newest of everything."""
         return self.host, self.process, self.api(), self.assessment
 

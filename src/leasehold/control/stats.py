@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from leasehold.control.collectors import CollectorState
@@ -14,6 +15,7 @@ from leasehold.model.node import STALE_AFTER_MS
 from leasehold.model.quiet import QuietAssessment, QuietState
 from leasehold.ports.clock import Clock
 from leasehold.wire import stats as wire
+from leasehold.wire.addon import AddonStatsSnapshot
 from leasehold.wire.duration import duration_s
 
 DAY_S = 86_400
@@ -25,8 +27,14 @@ WARN_AFTER_MS = 3 * 2_000
 class StatsService:
     """Answers. Raises Invalid for what is asked wrongly, Unavailable where no history is kept."""
 
-    def __init__(self, sense: SenseService, clock: Clock) -> None:
+    def __init__(
+        self,
+        sense: SenseService,
+        clock: Clock,
+        addons: Callable[[], dict[str, AddonStatsSnapshot]] = dict,
+    ) -> None:
         self._sense = sense
+        self._addons = addons
         self._clock = clock
 
     def current(self) -> wire.SystemStatsSnapshot:
@@ -37,20 +45,20 @@ class StatsService:
             host=sense.host,
             process=sense.process,
             api=sense.api(),
-            addons={},
+            addons=self._addons(),
             quiet=self._quiet(sense.assessment),
             errors=sense.errors(),
         )
 
     def addons(self) -> wire.AddonsOut:
-        """By add-on id; none are registered yet."""
-        return wire.AddonsOut(addons={})
+        """By add-on id (SENSE-5)."""
+        return wire.AddonsOut(addons=self._addons())
 
     async def health(self) -> wire.StatsHealth:
         """The rollup: ok, warn or error, with reasons."""
         sense = self._sense
         age_ms = None if sense.measured_wall_ms is None else self._clock.wall_ms() - sense.measured_wall_ms
-        status, reasons = _rollup(age_ms, sense.assessment, sense.errors())
+        status, reasons = _rollup(age_ms, sense.assessment, sense.own_errors())
         assessment = sense.assessment
         return wire.StatsHealth(
             status=status,

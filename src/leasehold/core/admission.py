@@ -19,6 +19,8 @@ RETRY_DEFAULT_S = 2
 NO_TOTALS = Totals(0, 0, 0)
 NOTHING_USABLE = capacity.Usable(0, 0, 0, 0)
 RETRY_MAX_S = 300
+DISABLED_RETRY_S = 30
+"""Only a person ends it; a call that is held is judged anew in the moment that one does."""
 
 
 def admissible(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> bool:
@@ -28,10 +30,9 @@ def admissible(state: State, ask: Ask, now_ms: int, settings: PolicySettings) ->
 
 def reasons(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list[Reason]:
     """All reasons that apply, the decisive one first. Empty when it may start (the line apart)."""
-    found = never(state, ask, settings) or [
-        *gates(state, ask, now_ms, settings),
-        *rooms(state, ask, settings),
-    ]
+    impossible = never(state, ask, settings)
+    found = impossible and [*disabled(state, ask), *impossible]
+    found = found or [*gates(state, ask, now_ms, settings), *rooms(state, ask, settings)]
     return sorted(found, key=lambda reason: RANK[reason.code])
 
 
@@ -50,14 +51,31 @@ def never(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
     ]
 
 
+def disabled(state: State, ask: Ask) -> list[Reason]:
+    """ADDON_DISABLED: whoever holds it is switched off, for locks too. It decides before everything else."""
+    addon = state.addons.get(ask.holder)
+    if addon is None or addon.enabled:
+        return []
+    return [
+        Reason(
+            Code.ADDON_DISABLED,
+            f"The add-on {addon.addon_id} is disabled; it gets no lease",
+            f"`leasehold addon enable {addon.addon_id}`",
+            {},
+            DISABLED_RETRY_S,
+        )
+    ]
+
+
 def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list[Reason]:
     """Reasons that are about the machine's state, not about room.
 
     Locks and slots alone skip them (LEASE-24).
     """
+    found = disabled(state, ask)
     if state.broken:
-        return [_broken(state)]
-    found = _blocked(state.owner, ask, now_ms)
+        return [*found, _broken(state)]
+    found += _blocked(state.owner, ask, now_ms)
     if not ask.charge.is_work:
         return found
     view = state.view

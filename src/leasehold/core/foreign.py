@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from leasehold.model.addon import Worst
 from leasehold.model.quiet import Reading
 from leasehold.model.snapshot import Gpu, HostCounters, Stall, Surroundings
 from leasehold.model.work import OursCounters
@@ -53,6 +56,18 @@ def reading(
         gpu_foreign_bp=foreign_gpu_bp(around.gpus, ours.pids),
         memory_note=memory_note(ours),
         disk_note=_fullest(around),
+    )
+
+
+def with_applications(found: Reading, worst: Worst) -> Reading:
+    """The measurement with what applications tell of their own requests (SENSE-22)."""
+    return msgspec.structs.replace(
+        found,
+        p95_ms=worst.p95_ms,
+        in_flight=worst.in_flight,
+        requests_per_1000_s=worst.requests_per_1000_s,
+        errors_bp=worst.errors_bp,
+        application_notes=worst.notes,
     )
 
 

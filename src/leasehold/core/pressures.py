@@ -45,9 +45,12 @@ def score(settings: QuietSettings, pressures: dict[str, int], only: tuple[Group,
 def sentence(settings: QuietSettings, name: str, value_milli: int, last: Reading) -> str:
     """One input in words: `CPU used by others over 10 s is 71 % (counts from 10 %, fully at 90 %)`."""
     ends = settings.inputs[name]
-    note = {"mem_pct": last.memory_note, "psi_memory": last.memory_note, "disk_free_pct": last.disk_note}.get(
-        name, ""
-    )
+    note = {
+        "mem_pct": last.memory_note,
+        "psi_memory": last.memory_note,
+        "disk_free_pct": last.disk_note,
+        **last.application_notes,
+    }.get(name, "")
     unit = f" {ends.unit}" if ends.unit == "%" else ends.unit
     figure = _figure(value_milli)
     where = f" ({note})" if note else ""

@@ -5,6 +5,7 @@ Counters and constants are left out: a day of one node stays under 15 MB.
 
 from __future__ import annotations
 
+from leasehold.model.addon import RequestFigures
 from leasehold.model.quiet import QuietAssessment
 from leasehold.model.snapshot import ApiStats, HostStats, ProcessStats, Stall
 
@@ -82,6 +83,32 @@ def api(stats: ApiStats) -> dict[str, float]:
             "p99_ms": stats.p99_ms,
         }
     )
+
+
+ADDON_FIELDS = ("up", "latency_ms", "runtime_dir_bytes", "rps", "in_flight", "error_pct", "p95_ms")
+"""What may be asked of any add-on, also where its newest sample lacks it."""
+
+
+def addon(
+    *,
+    up: bool,
+    latency_ms: int | None,
+    folder_bytes: int | None,
+    figures: RequestFigures,
+    custom: dict[str, float],
+) -> dict[str, float]:
+    """One add-on: whether it is there, and the numbers that it tells (`custom.` before their names)."""
+    fields: dict[str, float | None] = {
+        "up": int(up),
+        "latency_ms": latency_ms,
+        "runtime_dir_bytes": folder_bytes,
+        "rps": figures.rps,
+        "in_flight": figures.in_flight,
+        "error_pct": figures.error_pct,
+        "p95_ms": figures.p95_ms,
+        **custom,
+    }
+    return _known(fields)
 
 
 STATES = {"QUIET": 0, "NORMAL": 1, "BUSY": 2, "PANIC": 3, "UNKNOWN": 4}

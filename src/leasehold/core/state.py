@@ -15,6 +15,7 @@ import msgspec
 from leasehold.core.book import Book
 from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
+from leasehold.model.addon import Addon
 from leasehold.model.event import Event
 from leasehold.model.learned import Learned
 from leasehold.model.lease import Lease, Liveness
@@ -31,6 +32,7 @@ LEARNED = "learned"
 WORDS = "words"
 WINDOWS = "windows"
 PRETENDS = "pretends"
+ADDONS = "addons"
 
 OWNERS = frozenset({WORDS, WINDOWS, PRETENDS})
 """The tables of the owner's word."""
@@ -56,6 +58,7 @@ RECORD_OF: dict[str, type] = {
     WORDS: Word,
     WINDOWS: Window,
     PRETENDS: Pretend,
+    ADDONS: Addon,
 }
 """Every table with its record. The store's key is `/<table>/<key>`."""
 
@@ -117,6 +120,7 @@ class State:
         self.words: dict[str, Word] = {}
         self.windows: dict[str, Window] = {}
         self.pretends: dict[str, Pretend] = {}
+        self.addons: dict[str, Addon] = {}
         self.book = Book()
         self.line = Line()
         self.sizes: dict[str, int] = {}

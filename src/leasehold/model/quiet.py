@@ -128,8 +128,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     are basis points. `span_ms` is how long the tick was; the stalls are shares of it. Where the bytes are
     known, only the foreign share of them counts of the io stall (taken over the window: bytes and stalls of
     one write fall into different ticks). `runnable_foreign_milli` may be below nothing in one tick, its mean
-    may not. `*_note` name the lease behind a figure that counts whoever causes
-    it.
+    may not. `*_note` name the lease behind a figure that counts whoever causes it, `application_notes` the
+    application behind each input of the group `api`, by the input's name.
     """
 
     at_ms: int
@@ -158,6 +158,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     gpu_foreign_bp: int | None = None
     memory_note: str = ""
     disk_note: str = ""
+    application_notes: dict[str, str] = {}
 
 
 class QuietAssessment(msgspec.Struct, frozen=True):

@@ -61,6 +61,15 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     semaphores_max: int = 10_000
 
 
+class AddonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SENSE-21. `allowed_hosts`: where add-ons may answer, as addresses, networks, or `localhost`.
+
+    Names are looked up, and every address of them has to be in one of these.
+    """
+
+    allowed_hosts: tuple[str, ...] = ("127.0.0.0/8", "::1")
+
+
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that the decisions of the ledger read. One frozen version at a time."""
 

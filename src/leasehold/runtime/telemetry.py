@@ -53,6 +53,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_quiet_score", "gauge", "The quiet score, 0 to 100; missing while it is unknown."),
     Metric("leasehold_quiet_state", "gauge", "1 for the state that the machine is in.", ("state",), 5),
     Metric("leasehold_collector_failures", "gauge", "Failures in a row by collector.", ("collector",), 32),
+    Metric("leasehold_addon_up", "gauge", "1 for an enabled add-on that answers, else 0.", ("addon",), 64),
     Metric("leasehold_http_requests_total", "counter", "Answered requests.", ("route", "status"), 512),
     Metric("leasehold_http_in_flight", "gauge", "Requests that are being answered."),
     Metric("leasehold_http_connections", "gauge", "Open connections by kind of socket.", ("socket",), 2),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from leasehold.model.snapshot import ApiStats, HostStats, ProcessStats
+from leasehold.wire.addon import AddonStatsSnapshot
 from leasehold.wire.duration import Duration
 from leasehold.wire.lease import Input
 
@@ -36,7 +37,7 @@ class SystemStatsSnapshot(msgspec.Struct):
     host: HostStats | None
     process: ProcessStats | None
     api: ApiStats | None
-    addons: dict[str, dict[str, float]]
+    addons: dict[str, AddonStatsSnapshot]
     quiet: QuietOut | None
     errors: dict[str, str]
 
@@ -44,7 +45,7 @@ class SystemStatsSnapshot(msgspec.Struct):
 class AddonsOut(msgspec.Struct):
     """`GET /api/system-stats/addons`, by add-on id."""
 
-    addons: dict[str, dict[str, float]]
+    addons: dict[str, AddonStatsSnapshot]
 
 
 class StreakOut(msgspec.Struct):

@@ -1,0 +1,1 @@
+"""How add-ons are asked, and their folders measured."""
