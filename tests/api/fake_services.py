@@ -14,6 +14,7 @@ from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
 from leasehold.api.server import Listener, Server, tcp_socket
 from leasehold.api.services import Services
+from leasehold.api.tls import Tls
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.principal import Principal
 from leasehold.runtime.clock import elapsed_ns
@@ -67,7 +68,7 @@ class FakeLeases:
 class FakeEdge:
     """The whole edge over a fake service, listening on a port of loopback."""
 
-    def __init__(self, connections_max: int = 64) -> None:
+    def __init__(self, connections_max: int = 64, tls: Tls | None = None) -> None:
         ids = RequestIds()
         self.leases = FakeLeases()
         self.pipeline = Pipeline(Gate(admin_hash=token_hash(TOKEN), owner_uid=0), Redactor())
@@ -79,14 +80,22 @@ class FakeEdge:
         self.express = Express(app, self.stats, ids.new)
         self.server = Server(
             StatsMiddleware(app, self.stats),
-            [Listener(sock)],
+            [Listener(sock, tls=tls)],
             new_request_id=ids.new,
             express=self.express,
             connections_max=connections_max,
         )
         leases: Any = self.leases
         self.services = Services(
-            leases, leases, leases, leases, lambda: (True, "ready"), lambda: b"", owner=leases, addons=leases
+            leases,
+            leases,
+            leases,
+            leases,
+            lambda: (True, "ready"),
+            lambda: b"",
+            owner=leases,
+            addons=leases,
+            tokens=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -95,9 +104,9 @@ class FakeEdge:
 
 
 @asynccontextmanager
-async def fake_edge(connections_max: int = 64) -> AsyncIterator[FakeEdge]:
-    """A running edge whose recovery is done."""
-    edge = FakeEdge(connections_max)
+async def fake_edge(connections_max: int = 64, tls: Tls | None = None) -> AsyncIterator[FakeEdge]:
+    """A running edge whose recovery is done; with `tls` it speaks that and nothing else."""
+    edge = FakeEdge(connections_max, tls)
     edge.pipeline.services = edge.services
     await edge.server.start()
     try:

@@ -61,6 +61,7 @@ def test_live_answers_conform(server: RealServer) -> None:
     lease = server.lease(label="a build", priority="low", locks=["disk"])
     own = {"fencing_token": lease["fencing_token"]}
     one = f"{LEASE}/{lease['lease_id']}"
+    token = server.post("/api/tokens", {"name": "made", "role": "viewer"}).json["about"]["token_id"]
     denied = server.post(f"{LEASE}/request", {"cost_units": 90})
     ticket = denied.json["ticket"]
     window = {"effect": "block", "from": "08:00", "to": "08:01"}
@@ -108,6 +109,14 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/system-stats/history", "/api/system-stats/history?group=quiet", None),
         ("get", "/api/system-stats/streaks", "/api/system-stats/streaks", None),
         ("get", "/api/system-stats/debug/collectors", "/api/system-stats/debug/collectors", None),
+        ("get", "/api/tokens", "/api/tokens", None),
+        (
+            "post",
+            "/api/tokens",
+            "/api/tokens",
+            {"name": "ci", "role": "worker", "ttl_sec": 60, "holder": "me"},
+        ),
+        ("delete", "/api/tokens/{token_id}", f"/api/tokens/{token}", None),
         ("get", "/health", "/health", None),
         ("get", "/ready", "/ready", None),
         ("get", "/metrics", "/metrics", None),

@@ -12,6 +12,7 @@ from leasehold.control.batch import OpenBatch
 from leasehold.control.calls import Calls
 from leasehold.control.recovery import set_deadlines
 from leasehold.core import lease as life
+from leasehold.core import token as tokens
 from leasehold.core import waiter as waiting
 from leasehold.core.line import plain_cost
 from leasehold.core.state import SEMAPHORES, Call, Change, Outcome, Stamp, State
@@ -19,20 +20,18 @@ from leasehold.model.lease import LeaseState, Usage
 from leasehold.model.line import Presence, Semaphore
 from leasehold.model.priority import Priority
 from leasehold.model.settings import LimitSettings, PolicySettings
+from leasehold.model.token import Token
 from leasehold.testing import waiting as factories
 
 SETTINGS = PolicySettings(limits=LimitSettings(idempotency_ms=2_000))
 
 Move = tuple[str, int, int]
 
+OF_LEASES = ("grant", "join", "rejoin", "leave", "renew", "revoke", "due", "release")
+KINDS = (*OF_LEASES, "size", "forget calls", "token", "token used")
+
 MOVES = some.lists(
-    some.tuples(
-        some.sampled_from(
-            ["grant", "join", "rejoin", "leave", "renew", "revoke", "due", "release", "size", "forget calls"]
-        ),
-        some.integers(0, 7),
-        some.integers(1, 3_000),
-    ),
+    some.tuples(some.sampled_from(KINDS), some.integers(0, 7), some.integers(1, 3_000)),
     max_size=25,
 )
 
@@ -79,6 +78,10 @@ class Table:
         elif what == "size":
             record = Semaphore("lock:a", 1 + which, "p", stamp.wall_ms)
             outcome.changes.append(Change(SEMAPHORES, "lock:a", record))
+        elif what == "token":
+            return self._token(which, stamp)
+        elif what == "token used":
+            return tokens.used(state, {f"tok-{which % 3}": stamp.wall_ms})
         elif what == "forget calls":
             return self.calls.stale(state, stamp)
         elif what == "rejoin" and waiter is not None:
@@ -88,6 +91,15 @@ class Table:
         elif lease is not None and lease.state is not LeaseState.REVOKED:
             return self._of_lease(what, lease, stamp)
         return outcome
+
+    def _token(self, which: int, stamp: Stamp) -> Outcome:
+        """Make one, or revoke it where it is there; its waiters leave with it."""
+        known = self.state.tokens.get(f"tok-{which % 3}")
+        if known is not None:
+            return tokens.revoke(self.state, known, stamp, "p")
+        digest = f"{which} {self.number} {self.now_ms}".encode()
+        made = Token(f"tok-{which % 3}", "n", digest, "worker", stamp.wall_ms, "p", 9_999, "h")
+        return tokens.create(self.state, made, stamp)
 
     def _of_lease(self, what: str, lease: Any, stamp: Stamp) -> Outcome | None:
         state = self.state
@@ -119,6 +131,7 @@ class Table:
             "flows": dict(state.flows),
             "semaphores": dict(state.semaphores),
             "calls, oldest first": list(state.calls.items()),
+            "tokens": (dict(state.tokens), dict(state.token_ids)),
             "sizes": dict(state.sizes),
             "calls of": dict(state.calls_of),
             "waiters of": dict(state.waiters_of),

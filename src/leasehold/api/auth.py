@@ -6,20 +6,23 @@ ignored, so that nobody works with other rights than they think.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import pwd
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from leasehold.api.roles import LOCAL, ROLES
+from leasehold.api.roles import LOCAL, ROLES, Rights
 from leasehold.model.errors import Unauthenticated
 from leasehold.model.principal import Principal
+from leasehold.runtime.ids import token_hash
 
 PEER = "leasehold.peer"
 """Where the server leaves the peer's credentials, in the `extensions` of the ASGI scope."""
+
+CREDENTIALS = "leasehold.credentials"
+"""Where the server leaves the set of tokens that this connection has used, to be added to."""
 
 NAMES_MAX = 4_096
 """User names kept; when there are more, all are looked up again."""
@@ -33,17 +36,48 @@ class Peer(msgspec.Struct, frozen=True):
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
 
 
-def token_hash(token: str | bytes) -> bytes:
-    """What is kept of a token. It is random, so one round of SHA-256 is enough."""
-    return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()
+class Tokens(Protocol):
+    """Whom the tokens that people made stand for. `control.token` keeps them."""
+
+    def find(self, digest: bytes) -> Principal | None:
+        """None where it is unknown, expired or revoked. Raises NotReady where that is not known yet."""
+        ...
+
+    def used(self, token_id: str) -> None:
+        """A call has come with it."""
+        ...
+
+
+class _NoTokens:
+    def find(self, digest: bytes) -> Principal | None:
+        return None
+
+    def used(self, token_id: str) -> None:
+        """There are none."""
 
 
 class Gate:
-    """Turns a request into a principal. `owner_uid` is who runs the server."""
+    """Turns a request into a principal. `owner_uid` is who runs the server.
 
-    def __init__(self, *, admin_hash: bytes, owner_uid: int) -> None:
+    `rights` are the roles in force. `epoch` grows whenever what was found out before may no longer hold:
+    nobody may remember a principal over that (see `express`).
+    """
+
+    def __init__(
+        self,
+        *,
+        admin_hash: bytes,
+        owner_uid: int,
+        rights: Rights | None = None,
+        wall_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.wall_ms = wall_ms
+        self.tokens: Tokens = _NoTokens()
+        self.rights = rights or Rights()
+        self.epoch = 0
         self._admin_hash = admin_hash
         self._admins = {0, owner_uid}
         self._names: dict[int, str] = {}
@@ -51,34 +85,51 @@ class Gate:
     def identify(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Principal:
         """The principal behind an HTTP request. Raises Unauthenticated."""
         authorization = headers.get(b"authorization")
-        if authorization is not None:
-            return self._by_token(authorization)
         extensions = scope.get("extensions")
+        if authorization is not None:
+            return self._by_token(authorization, extensions)
         if extensions is not None and PEER in extensions:
             return self.local(extensions[PEER])
         raise Unauthenticated(
-            "no credential; send `Authorization: Bearer` with the token in admin.token of the data folder, "
-            "or use the Unix socket leasehold.sock in it"
+            "no credential; send `Authorization: Bearer` with a token (`leasehold token create`, or the one "
+            "in admin.token of the data folder), or use the Unix socket leasehold.sock in it"
         )
 
-    def _by_token(self, authorization: bytes) -> Principal:
+    def _by_token(self, authorization: bytes, extensions: Mapping[str, Any] | None) -> Principal:
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             raise Unauthenticated("unknown kind of credential; send `Authorization: Bearer` and the token")
-        if not hmac.compare_digest(token_hash(token.strip()), self._admin_hash):
-            raise Unauthenticated("unknown token; it stands in admin.token of the server's data folder")
-        return ADMIN
+        digest = token_hash(token.strip())
+        if hmac.compare_digest(digest, self._admin_hash):
+            return ADMIN
+        found = self.tokens.find(digest)
+        if found is None:
+            raise Unauthenticated(
+                "unknown, expired or revoked token; `leasehold token create` makes one, and that of the "
+                "server's owner stands in admin.token of its data folder"
+            )
+        if extensions is not None and CREDENTIALS in extensions:
+            extensions[CREDENTIALS].add(found.token_id)
+        self.tokens.used(found.token_id)
+        return found
+
+    def still(self, principal: Principal) -> bool:
+        """Whether a principal that was remembered in this epoch may go on; notes that its token is used."""
+        if not principal.token_id:
+            return True
+        self.tokens.used(principal.token_id)
+        return self.wall_ms() < principal.expires_wall_ms
 
     def local(self, peer: Peer) -> Principal:
-        """A user on the Unix socket: the owner and root are admin, others submitters of their own."""
-        role = "admin" if peer.uid in self._admins else "submitter"
+        """A user on the Unix socket: the owner and root are admin; others what their groups are, or else
+        submitters of their own.
+        """
+        if peer.uid in self._admins:
+            role, verbs = "admin", _LOCAL_ADMIN
+        else:
+            role, verbs = self.rights.of_groups((peer.gid, *peer.groups))
         return Principal(
-            name=self._name(peer.uid),
-            role=role,
-            verbs=_LOCAL_VERBS[role],
-            local=True,
-            pid=peer.pid,
-            uid=peer.uid,
+            name=self._name(peer.uid), role=role, verbs=verbs, local=True, pid=peer.pid, uid=peer.uid
         )
 
     def _name(self, uid: int) -> str:
@@ -92,4 +143,4 @@ class Gate:
         return self._names[uid]
 
 
-_LOCAL_VERBS = {"admin": ROLES["admin"] | LOCAL, "submitter": ROLES["submitter"] | LOCAL}
+_LOCAL_ADMIN = ROLES["admin"] | LOCAL

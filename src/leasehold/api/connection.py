@@ -13,10 +13,11 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from leasehold.api.auth import PEER, Peer
+from leasehold.api.auth import CREDENTIALS, PEER, Peer
 from leasehold.api.body import ClientGone
 from leasehold.api.errors import TITLES, HeadersTooLarge
 from leasehold.api.express import BLOCKS_MAX, Block, Express, Request
+from leasehold.api.hosts import HOSTS
 from leasehold.api.pipeline import EXCHANGE, Answer, refusal
 from leasehold.model.errors import LeaseholdError, Malformed, Overloaded
 
@@ -35,6 +36,11 @@ UNREAD_BYTES_MAX = 16 << 20
 UNREAD_S_MAX = 10.0
 
 _CREDENTIALS = struct.Struct("3i")
+_PEERGROUPS = 59
+"""SO_PEERGROUPS of Linux (asm-generic/socket.h), which the standard library does not name."""
+
+_GROUPS_BYTES = (256, 4 << 16)
+"""Room for 64 groups, and for as many as a process can have."""
 
 
 def peer_of(transport: Any) -> Peer | None:
@@ -44,7 +50,18 @@ def peer_of(transport: Any) -> Peer | None:
         return None
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    return Peer(pid=pid, uid=uid, gid=gid)
+    return Peer(pid=pid, uid=uid, gid=gid, groups=_groups(sock))
+
+
+def _groups(sock: Any) -> tuple[int, ...]:
+    """The groups that the process was in beside its own when it connected, as far as the kernel tells."""
+    for room in _GROUPS_BYTES:
+        try:
+            raw = sock.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, room)
+        except OSError:
+            continue
+        return struct.unpack(f"{len(raw) // 4}I", raw)
+    return ()
 
 
 class Exchange:
@@ -93,7 +110,8 @@ class Exchange:
 class Connection(HttpToolsProtocol):
     """`since` and `phase` tell the sweep how long the client has been in which part of a request.
 
-    `express`, where there is one, answers what has been parsed before on this connection.
+    `express`, where there is one, answers what has been parsed before on this connection. `hosts` tells which
+    names the server has on it beside those of loopback. `tokens` are the ids of those that it has used.
     """
 
     def __init__(
@@ -103,10 +121,13 @@ class Connection(HttpToolsProtocol):
         asks_kernel: bool,
         new_request_id: Callable[[], str],
         express: Express | None = None,
+        hosts: Callable[[bytes], bool] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.tokens: set[str] = set()
         self._express = express
+        self._epoch = 0
         self._blocks: dict[bytes, Block] = {}
         self._waiting = bytearray()
         self._ends = False
@@ -114,7 +135,9 @@ class Connection(HttpToolsProtocol):
         self._asks_kernel = asks_kernel
         self._limit = limit
         self._new_request_id = new_request_id
-        self._extensions: dict[str, Any] | None = None
+        self._extensions: dict[str, Any] = {CREDENTIALS: self.tokens}
+        if hosts is not None:
+            self._extensions[HOSTS] = hosts
         self._header_bytes = 0
         self._unread_bytes = 0
         self.phase = "headers"
@@ -125,7 +148,7 @@ class Connection(HttpToolsProtocol):
         self.since = self.loop.time()
         peer = peer_of(transport) if self._asks_kernel else None
         if peer is not None:
-            self._extensions = {PEER: peer}
+            self._extensions[PEER] = peer
         if len(self.connections) > self._limit:
             self._refuse(Overloaded(f"more than {self._limit} connections are open; close some"))
 
@@ -138,6 +161,8 @@ class Connection(HttpToolsProtocol):
             return
         whole = self.phase == "idle" or (self.phase == "headers" and not self._header_bytes)
         if whole and self._express is not None and self._blocks:
+            if self._epoch != self._express.epoch:
+                self._blocks.clear()
             request = self._express.request(data, self._blocks)
             if request is not None:
                 self._start(request)
@@ -160,6 +185,7 @@ class Connection(HttpToolsProtocol):
         if head_end < 0 or len(self._blocks) >= BLOCKS_MAX or self.scope["http_version"] != "1.1":
             return
         assert self._express is not None
+        self._epoch = self._express.epoch
         block = self._express.block(self.headers, self._extensions)
         if block is not None:
             self._blocks[data[line_end:head_end]] = block
@@ -237,6 +263,12 @@ class Connection(HttpToolsProtocol):
             self.transport.resume_reading()
             self.data_received(data)
 
+    def cut(self) -> None:
+        """Break it off: a call that is held is given up, an answer on its way is not sent."""
+        self._ends = True
+        self.phase = "closed"
+        self.transport.abort()
+
     def shutdown(self) -> None:
         """Close now, or after the answer that is under way."""
         if self.phase == "express":
@@ -246,8 +278,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._extensions is not None:
-            self.scope["extensions"] = self._extensions
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         self._enter("request")

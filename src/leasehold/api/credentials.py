@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from leasehold.api.auth import token_hash
+from leasehold.api.roles import Rights
 from leasehold.model.errors import Invalid
+from leasehold.runtime.ids import token_hash
 
 TOKEN_CHARS_MIN = 32
 
@@ -56,3 +58,18 @@ def _make(path: Path, token: str) -> bytes:
         os.close(descriptor)
     draft.rename(path)
     return token.encode()
+
+
+def rights(custom: Mapping[str, Iterable[str]], groups: Mapping[str, str]) -> tuple[Rights, list[str]]:
+    """The roles in force, from those of the configuration and from names of groups with their roles.
+
+    Also the names of groups that this machine does not have: they give nobody anything.
+    """
+    known: dict[int, str] = {}
+    unknown = []
+    for name, role in groups.items():
+        try:
+            known[grp.getgrnam(name).gr_gid] = role
+        except KeyError:
+            unknown.append(name)
+    return Rights(custom, known), unknown

@@ -54,6 +54,7 @@ class Request(NamedTuple):
     path: dict[str, str]
     block: Block
     body: bytes
+    epoch: int
 
 
 class Whole:
@@ -76,13 +77,18 @@ class Express:
         self.stats = stats
         self._new_request_id = new_request_id
 
+    @property
+    def epoch(self) -> int:
+        """Grows whenever a remembered block may name a principal that is no more."""
+        return self._app.pipeline.gate.epoch
+
     def block(
         self, headers: Sequence[tuple[bytes, bytes]], extensions: Mapping[str, object] | None
     ) -> Block | None:
         """What may be remembered of a block that has just been parsed.
 
         None where it is not a plain one, or where its sender or the name it calls is refused: that is said
-        anew each time. A revoked credential has its connections closed (OPS-5), so this memory ends too.
+        anew each time. A revoked credential has its connections closed (OPS-5), and ends the epoch.
         """
         found = dict(headers)
         if len(found) != len(headers) or not PLAIN.issuperset(found):
@@ -114,9 +120,9 @@ class Express:
             return None
         prepared, parameters = self._app.hot(path.decode("ascii"))
         body = data[head_end + 4 :]
-        if prepared is None:
+        if prepared is None or not self._app.pipeline.gate.still(block.principal):
             return None
-        return Request(prepared, parameters, block, body)
+        return Request(prepared, parameters, block, body, self.epoch)
 
     async def answer(
         self,
@@ -137,7 +143,7 @@ class Express:
             "query_string": b"",
             EXCHANGE: Whole(request.body),
             HOLD: hold,
-            KNOWN: request.block.principal,
+            KNOWN: request.block.principal if request.epoch == self.epoch else None,
         }
         answer = await self._app.pipeline.answer(
             request.prepared, scope, request.block.headers, gone, request.path, request_id

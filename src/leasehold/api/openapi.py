@@ -65,8 +65,8 @@ def document(endpoints: Sequence[Endpoint]) -> JSON:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The token in `admin.token` of the data folder. On the Unix socket "
-                    "none is needed: the kernel says who the caller is.",
+                    "description": "A token made by `leasehold token create`, or that in `admin.token` of "
+                    "the data folder. On the Unix socket none is needed: the kernel says who the caller is.",
                 }
             },
             "schemas": {name: schema for name, schema in sorted(components.items()) if name not in inputs},

@@ -86,13 +86,13 @@ class Pipeline:
         self.services: Services | None = None
         self.not_ready = "recovery is not done yet"
         self.stopping = False
-        self._gate = gate
+        self.gate = gate
         self._redactor = redactor
         self._bodies = BodyReader()
 
     def identify(self, scope: Scope, headers: Headers) -> Principal:
         """Who sends these headers on this connection. Raises Unauthenticated."""
-        return self._gate.identify(scope, headers)
+        return self.gate.identify(scope, headers)
 
     async def answer(
         self,
@@ -141,7 +141,7 @@ class Pipeline:
         endpoint = prepared.endpoint
         principal = NOBODY
         if endpoint.verb is not None:
-            principal = scope.get(KNOWN) or self._gate.identify(scope, headers)
+            principal = scope.get(KNOWN) or self.gate.identify(scope, headers)
             if endpoint.verb not in principal.verbs:
                 raise NotPermitted(
                     f"{principal.name} has the role {principal.role}, which lacks {endpoint.verb}; "

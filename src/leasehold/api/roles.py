@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Role = Literal["admin", "operator", "submitter", "worker", "node", "viewer"]
@@ -23,6 +23,9 @@ VERBS: Mapping[str, str] = {
     "stats:read": "see what the machine is doing, and the metrics",
     "events:read": "read the event stream and the counts of decisions",
     "admin:log-level": "change log levels until restart",
+    "token:create": "make tokens that allow no more than it has itself",
+    "token:list": "see which tokens there are, never their secrets",
+    "token:revoke": "revoke any token",
 }
 """Every verb that a route or a service asks for, with what it allows."""
 
@@ -41,6 +44,7 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "node:admission",
         "addon:self",
         "addon:manage",
+        "token:list",
     },
     "submitter": _SEE | {"lease:request", "addon:self"},
     "worker": frozenset({"lease:request", "lease:read", "stats:read", "addon:self"}),
@@ -50,3 +54,26 @@ ROLES: Mapping[Role, frozenset[str]] = {
 
 LOCAL = frozenset({"lease:now", "limits:exempt"})
 """What users on the Unix socket may do beyond their role (LEASE-4)."""
+
+
+class Rights:
+    """The roles in force: those above and those of the configuration; and which local groups have one.
+
+    `custom` maps names of roles to verbs, `groups` ids of the system's groups to names of roles. One version,
+    never changed: a change of the configuration makes another.
+    """
+
+    def __init__(
+        self, custom: Mapping[str, Iterable[str]] | None = None, groups: Mapping[int, str] | None = None
+    ) -> None:
+        own = {name: frozenset(verbs) for name, verbs in (custom or {}).items()}
+        self.roles: dict[str, frozenset[str]] = {str(name): verbs for name, verbs in ROLES.items()} | own
+        self._groups = dict(groups or {})
+
+    def of_groups(self, gids: Iterable[int]) -> tuple[str, frozenset[str]]:
+        """The role of a local user who is in these groups, and its verbs: all of those that its groups have,
+        submitter without any.
+        """
+        names = sorted({self._groups[gid] for gid in gids if gid in self._groups}) or ["submitter"]
+        verbs = frozenset().union(*(self.roles.get(name, frozenset()) for name in names))
+        return "+".join(names), verbs | LOCAL if "lease:request" in verbs else verbs

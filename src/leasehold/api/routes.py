@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leasehold.api.endpoint import Endpoint
-from leasehold.api.rest import addon, event, lease, lock, node, scheduler, server, stats
+from leasehold.api.rest import addon, event, lease, lock, node, scheduler, server, stats, token
 
 TABLES = (
     lease.table,
@@ -13,6 +13,7 @@ TABLES = (
     addon.table,
     event.table,
     stats.table,
+    token.table,
     server.table,
 )
 

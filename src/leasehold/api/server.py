@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from uvicorn.server import ServerState
 
 from leasehold.api.connection import Connection
 from leasehold.api.express import Express
+from leasehold.api.hosts import any_host, is_loopback
+from leasehold.api.tls import Tls
 from leasehold.model.errors import Invalid
 
 BACKLOG = 512
@@ -30,6 +32,16 @@ BACKLOG = 512
 
 CONNECTIONS_MAX = 4_096
 """Per kind of socket, so that a flood on TCP does not lock out the users of the machine."""
+
+HANDSHAKES_MAX = 256
+"""TLS connections that are not yet secured, beside CONNECTIONS_MAX; one more is closed at once."""
+
+HANDSHAKE_S = 5.0
+ACCEPT_PAUSE_S = 0.1
+"""How long no connection is taken after one could not be: no file was left."""
+
+GOODBYE_S = 0.25
+"""How long the answer to a caller who revoked their own token has, before its connections are cut."""
 
 SWEEP_S = 1.0
 
@@ -39,14 +51,42 @@ LAG_WINDOW_S = 60.0
 class Listener:
     """One listening socket with the connections that came over it.
 
-    `asks_kernel`: whether the peer's credentials say who the caller is; else a token has to.
+    `asks_kernel`: whether the peer's credentials say who the caller is; else a token has to. With `tls` every
+    connection is secured before a byte of a request is read.
     """
 
-    def __init__(self, sock: socket.socket, *, asks_kernel: bool = True) -> None:
+    def __init__(self, sock: socket.socket, *, asks_kernel: bool = True, tls: Tls | None = None) -> None:
         self.sock = sock
         self.asks_kernel = asks_kernel
+        self.tls = tls
+        self.path = Path(sock.getsockname()) if sock.family == socket.AF_UNIX else None
         self.state = ServerState()
         self.server: asyncio.AbstractServer | None = None
+        self.accepting: asyncio.Task[None] | None = None
+        self.handshakes: set[asyncio.Task[None]] = set()
+
+    @property
+    def kind(self) -> str:
+        if self.sock.family == socket.AF_UNIX:
+            return "unix"
+        return "tcp" if self.tls is None else "tls"
+
+    @property
+    def hosts(self) -> Callable[[bytes], bool] | None:
+        """Which names it has beside those of loopback; see `hosts.check_host`."""
+        if self.sock.family == socket.AF_UNIX:
+            return any_host
+        return None if self.tls is None else self.tls.is_named
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self.server is not None:
+            self.server.close()
+        if self.accepting is not None:
+            self.accepting.cancel()
+            self.sock.close()
+        for handshake in self.handshakes:
+            handshake.cancel()
 
 
 class Server:
@@ -89,9 +129,7 @@ class Server:
         """Open connections by kind of socket."""
         counts = {"tcp": 0, "unix": 0}
         for listener in self._listeners:
-            counts["unix" if listener.sock.family == socket.AF_UNIX else "tcp"] += len(
-                listener.state.connections
-            )
+            counts[listener.kind] = counts.get(listener.kind, 0) + len(listener.state.connections)
         return counts
 
     async def start(self) -> None:
@@ -99,7 +137,11 @@ class Server:
         loop = asyncio.get_running_loop()
         self._tick()
         for listener in self._listeners:
-            if listener.sock.family == socket.AF_UNIX:
+            if listener.tls is not None:
+                listener.sock.setblocking(False)
+                listener.sock.listen(BACKLOG)
+                listener.accepting = loop.create_task(self._accept(listener, listener.tls))
+            elif listener.sock.family == socket.AF_UNIX:
                 listener.server = await loop.create_unix_server(
                     self._protocol(listener), sock=listener.sock, backlog=BACKLOG
                 )
@@ -112,8 +154,7 @@ class Server:
     async def stop_accepting(self) -> None:
         """Close the listening sockets; open connections finish what they are at, then close."""
         for listener in self._listeners:
-            if listener.server is not None:
-                listener.server.close()
+            listener.close()
             for connection in list(listener.state.connections):
                 connection.shutdown()
 
@@ -137,6 +178,45 @@ class Server:
             for connection in list(listener.state.connections):
                 connection.transport.close()
 
+    def cut(self, tokens: Collection[str], *, now: bool = True) -> None:
+        """Break off every connection that has used one of these tokens, with the calls that it holds (OPS-5).
+
+        Not `now`: once an answer that is on its way has had time to leave.
+        """
+        if not now:
+            asyncio.get_running_loop().call_later(GOODBYE_S, self.cut, tokens)
+            return
+        for listener in self._listeners:
+            for connection in list(listener.state.connections):
+                assert isinstance(connection, Connection)
+                if not connection.tokens.isdisjoint(tokens):
+                    connection.cut()
+
+    async def _accept(self, listener: Listener, tls: Tls) -> None:
+        """Take connections and secure them with the certificate of the moment, a bounded number at once."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener.sock)
+            except OSError:
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            if len(listener.handshakes) >= HANDSHAKES_MAX:
+                sock.close()
+                continue
+            handshake = loop.create_task(self._secure(listener, tls, sock))
+            listener.handshakes.add(handshake)
+            handshake.add_done_callback(listener.handshakes.discard)
+
+    async def _secure(self, listener: Listener, tls: Tls, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol(listener), sock, ssl=tls.context, ssl_handshake_timeout=HANDSHAKE_S
+            )
+        except OSError:  # Plain HTTP, an unknown CA on the other side, nothing at all: the client's to mend.
+            sock.close()
+
     def _protocol(self, listener: Listener) -> Callable[[], Connection]:
         def make() -> Connection:
             return Connection(
@@ -147,6 +227,7 @@ class Server:
                 asks_kernel=listener.asks_kernel,
                 new_request_id=self._new_request_id,
                 express=self._express,
+                hosts=listener.hosts,
             )
 
         return make
@@ -169,22 +250,24 @@ class Server:
                 connection.sweep(now)
 
 
-def tcp_socket(host: str, port: int) -> socket.socket:
-    """Bind loopback. Raises Invalid for any other address, OSError where the port is taken."""
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        address = None
-    if address is None or not address.is_loopback:
+def tcp_socket(host: str, port: int, *, secured: bool = False) -> socket.socket:
+    """Bind an address. Raises Invalid for any but loopback unless `secured`, OSError for a taken one."""
+    if not is_loopback(host) and not secured:
         raise Invalid(
-            f"refusing to listen on {host}: any address but loopback needs TLS and credentials, "
-            "which this version does not have; use 127.0.0.1, and reach it from elsewhere through ssh -L",
+            f"refusing to listen on {host} without TLS: whoever can see the network could read tokens there",
             field="host",
-            expected="a loopback address",
+            expected="a loopback address, or TLS",
         )
+    address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((str(address), port))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.version == 6:  # `::` serves the older protocol too, whatever the system's default is.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not address.is_unspecified))
+        sock.bind((str(address), port))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

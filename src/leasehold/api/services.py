@@ -11,6 +11,7 @@ from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import owner as owner_wire
+from leasehold.wire import token as token_wire
 
 Lane = Literal["reserved", "normal"]
 
@@ -127,6 +128,16 @@ class Addons(Protocol):
     async def tell(self, principal: Principal, addon_id: str, body: addon_wire.AddonStatsIn) -> None: ...
 
 
+class Tokens(Protocol):
+    """The service of credentials that people make for programs."""
+
+    async def create(self, principal: Principal, body: token_wire.TokenIn) -> token_wire.TokenMade: ...
+
+    async def tokens(self, principal: Principal) -> token_wire.Tokens: ...
+
+    async def revoke(self, principal: Principal, token_id: str) -> None: ...
+
+
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -140,7 +151,7 @@ class Services(msgspec.Struct, frozen=True):
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`.
+    `/api/addons`, `tokens` that behind `/api/tokens`.
     """
 
     leases: Leases
@@ -151,4 +162,5 @@ class Services(msgspec.Struct, frozen=True):
     metrics: Callable[[], bytes]
     owner: Owner
     addons: Addons
+    tokens: Tokens
     stats: Any = None

@@ -24,6 +24,7 @@ MODULES = (
     "lock",
     "owner",
     "addon",
+    "token",
     "event",
     "history",
     "config",

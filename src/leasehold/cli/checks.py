@@ -47,7 +47,7 @@ Examination = Callable[[Mapping[str, str], str], Iterator[Finding]]
 def examine(env: Mapping[str, str], server: str) -> list[Finding]:
     """Look at everything. An examination that fails is a finding of its own."""
     found: list[Finding] = []
-    for look in (_platform, _configuration, _data, _disk, _port, _server, _clock, _pressure, _containment):
+    for look in EXAMINATIONS:
         try:
             found.extend(look(env, server))
         except (OSError, ValueError) as error:
@@ -151,6 +151,7 @@ def _disk(env: Mapping[str, str], server: str) -> Iterator[Finding]:
 
 
 def _port(env: Mapping[str, str], server: str) -> Iterator[Finding]:
+    from leasehold.api.hosts import is_loopback
     from leasehold.cli import daemon
     from leasehold.config import ConfigError
 
@@ -166,9 +167,13 @@ def _port(env: Mapping[str, str], server: str) -> Iterator[Finding]:
         yield Finding("process", "ok", f"the server of this folder is process {running}")
         return
     yield Finding("process", "warn", "no server runs on this data folder", "leasehold up")
-    if settings.port and _taken(settings.host, settings.port):
-        cure = f"LEASEHOLD_PORT={settings.port + 1} leasehold up, or stop what listens there"
-        yield Finding("port", "bad", f"port {settings.port} is taken by another program", cure)
+    own = is_loopback(settings.host)
+    wanted = [("LEASEHOLD_PORT", settings.host if own else "127.0.0.1", settings.port)]
+    wanted += [] if own else [("LEASEHOLD_TLS__PORT", settings.host, settings.tls.port)]
+    for variable, host, port in wanted:
+        if port and _taken(host, port):
+            cure = f"{variable}={port + 1} leasehold up, or stop what listens there"
+            yield Finding("port", "bad", f"port {port} is taken by another program", cure)
 
 
 def _taken(host: str, port: int) -> bool:
@@ -256,6 +261,33 @@ def _adjtimex() -> int | None:
     return None if state < 0 else ctypes.cast(buffer, ctypes.POINTER(ctypes.c_int))[10]
 
 
+def _certificate(env: Mapping[str, str], server: str) -> Iterator[Finding]:
+    """What other machines check the server with, where there is such a thing."""
+    folder = Path(where.data_dir(env)) / "ca"
+    for name, file in (("CA", "ca.pem"), ("certificate", "server.pem")):
+        if (folder / file).exists():
+            yield _lasting(name, folder / file)
+
+
+def _lasting(name: str, path: Path) -> Finding:
+    """How long a certificate still holds; the last quarter of its life is late for a renewal."""
+    from cryptography import x509
+
+    from leasehold.runtime.clock import RealClock
+
+    found = x509.load_pem_x509_certificate(path.read_bytes())
+    ends_s = found.not_valid_after_utc.timestamp()
+    left_s = ends_s - RealClock().wall_ms() / 1000
+    what = f"{path} holds until {found.not_valid_after_utc:%Y-%m-%d}"
+    if 4 * left_s > ends_s - found.not_valid_before_utc.timestamp():
+        return Finding(name, "ok", what)
+    if name == "CA":
+        cure = f"remove {path.with_name('authority.pem')}, restart, and give the new ca.pem to every client"
+    else:
+        cure = "a running server renews it; its log says why it could not (certificate_not_renewed)"
+    return Finding(name, "warn" if left_s > 0 else "bad", what, cure)
+
+
 def _pressure(env: Mapping[str, str], server: str) -> Iterator[Finding]:
     missing = [name for name in ("cpu", "memory", "io") if not os.access(f"/proc/pressure/{name}", os.R_OK)]
     if missing:
@@ -288,3 +320,18 @@ def _halves(notes: tuple[str, ...]) -> tuple[str, str]:
     """A note as what is and what to do about it."""
     what, _, cure = " ".join(notes).partition("; ")
     return what, cure
+
+
+EXAMINATIONS: tuple[Examination, ...] = (
+    _platform,
+    _configuration,
+    _data,
+    _disk,
+    _port,
+    _server,
+    _certificate,
+    _clock,
+    _pressure,
+    _containment,
+)
+"""All of them, in the order in which they are told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from leasehold.cli.session import Failed, Session, verb
 
 if TYPE_CHECKING:
     from leasehold.config import Loaded
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what --lan is for: every address of this machine, secured
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +33,13 @@ def register(app: typer.Typer) -> None:
                 "--preset", metavar="auto|desktop|server|always", help="by default what suits this machine"
             ),
         ] = "",
+        lan: Annotated[
+            bool, typer.Option("--lan", help="other machines may reach it too, by TLS and with a token")
+        ] = False,
+        name: Annotated[
+            list[str] | None,
+            typer.Option("--name", metavar="HOST", help="with --lan: one more name of this machine"),
+        ] = None,
     ) -> int:
         """Start this machine's server in the background. Doing it again changes nothing."""
         from leasehold.config import load
@@ -38,6 +47,7 @@ def register(app: typer.Typer) -> None:
         flags: dict[str, object] = {} if port is None else {"port": port}
         if preset:
             flags["preset"] = preset
+        flags |= _lan_flags(session, lan, name or [])
         loaded = load(flags, session.env)
         if foreground:
             return _serve(loaded, session)
@@ -56,6 +66,20 @@ def register(app: typer.Typer) -> None:
 
         data = load({}, session.env).settings.data_path
         return _down(session, data, uninstall=uninstall)
+
+
+def _lan_flags(session: Session, lan: bool, names: list[str]) -> dict[str, object]:
+    """The settings that `--lan` stands for: an address that is set already is kept."""
+    from leasehold.api.hosts import is_loopback
+    from leasehold.config import load
+
+    if names and not lan:
+        raise Failed(exits.USAGE, "--name: goes with --lan")
+    if not lan:
+        return {}
+    settings = load({}, session.env).settings
+    flags: dict[str, object] = {"host": EVERYWHERE} if is_loopback(settings.host) else {}
+    return flags | ({"tls.names": [*settings.tls.names, *names]} if names else {})
 
 
 def _serve(loaded: Loaded, session: Session) -> int:
@@ -79,10 +103,14 @@ def _background(session: Session, loaded: Loaded, flags: dict[str, object]) -> i
         )
         return exits.DONE
     if running is None:
-        arguments = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-        pid = daemon.start(data, arguments, session.env)
+        pid = daemon.start(data, _arguments(flags), session.env)
     else:
         pid = running
+        if "host" in flags and not _server_file(data).get("tls_port"):
+            raise Failed(
+                exits.CONFLICT,
+                f"the server runs (process {pid}), for this machine alone; `leasehold down`, then `up --lan`",
+            )
         if not daemon.ready(data)[0]:
             daemon.await_ready_of(pid, data)
     _announce(session, data, pid, was_running=running is not None)
@@ -91,20 +119,41 @@ def _background(session: Session, loaded: Loaded, flags: dict[str, object]) -> i
     return exits.DONE
 
 
-def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> None:
-    import msgspec
+def _arguments(flags: dict[str, object]) -> list[str]:
+    """The same flags as words of a command line."""
+    words = [word for key in ("port", "preset") if key in flags for word in (f"--{key}", str(flags[key]))]
+    names = flags.get("tls.names", [])
+    assert isinstance(names, list)
+    if "host" in flags or names:
+        words.append("--lan")
+    return words + [word for name in names for word in ("--name", str(name))]
 
+
+def _server_file(data: Path) -> dict[str, Any]:
+    """What the running server says about itself; empty where it has not said it yet."""
+    import json
+
+    from leasehold.client.endpoint import SERVER
+
+    try:
+        found: dict[str, Any] = json.loads((data / SERVER).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> None:
     from leasehold.client import calls
-    from leasehold.client.endpoint import SERVER, SOCKET, TOKEN, Endpoint
+    from leasehold.client.endpoint import SOCKET, TOKEN, Endpoint
     from leasehold.client.sync import Client
 
-    url = msgspec.json.decode((data / SERVER).read_bytes())["url"]
+    found = _server_file(data)
+    url = found["url"]
     with Client(Endpoint(socket_path=str(data / SOCKET))) as client:
         status = client.send(calls.STATUS)
     if session.out.as_json:
-        session.out.document(
-            {"url": url, "pid": pid, "data": str(data), "preset": status.preset, "was_running": was_running}
-        )
+        document = {"url": url, "pid": pid, "data": str(data), "preset": status.preset}
+        session.out.document(document | {"was_running": was_running} | _lan(found))
         return
     session.out.text(url)
     state = "running already" if was_running else "running"
@@ -112,7 +161,39 @@ def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> N
     headline = status.headline if measured else "the machine is being measured, which takes a few seconds"
     session.say(f"{state} (process {pid}), preset {status.preset}; {headline}")
     session.say(f"data in {data}; programs without the Unix socket use the token in {data / TOKEN}")
+    if found.get("tls_port"):
+        _say_lan(session, _lan(found)["lan"])
     session.say("try: leasehold run -- make test")
+
+
+def _lan(found: dict[str, Any]) -> dict[str, Any]:
+    """How other machines reach the server; empty where they can't."""
+    import hashlib
+    import ssl
+
+    if not found.get("tls_port"):
+        return {}
+    local = ("localhost", "127.0.0.1", "::1")
+    urls = [
+        f"https://{f'[{name}]' if ':' in name else name}:{found['tls_port']}"
+        for name in found["names"]
+        if name not in local
+    ]
+    der = ssl.PEM_cert_to_DER_cert(Path(found["ca"]).read_text(encoding="ascii"))
+    digest = hashlib.sha256(der).hexdigest().upper()
+    fingerprint = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+    return {"lan": {"urls": urls, "ca": found["ca"], "ca_sha256": fingerprint}}
+
+
+def _say_lan(session: Session, lan: dict[str, Any]) -> None:
+    url, *others = lan["urls"]
+    also = f" (also {', '.join(others)})" if others else ""
+    session.say(f"other machines reach it at {url}{also}")
+    session.say(f"they check it with {lan['ca']}, SHA-256 {lan['ca_sha256']}")
+    session.say("a token for one: leasehold token create --role submitter --name laptop --ttl 30d")
+    session.say(
+        f'there: curl --cacert ca.pem -H "Authorization: Bearer $LEASEHOLD_TOKEN" {url}/api/scheduler/status'
+    )
 
 
 def _say_preset(session: Session) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from leasehold.client.calls import A, B, Call, Values
 from leasehold.client.endpoint import Endpoint
-from leasehold.client.lean import Unreachable
+from leasehold.client.lean import Unreachable, tls_context
 from leasehold.client.sync import NONE, TIMEOUT_S
 
 CONNECTIONS_MAX = 100
@@ -25,7 +25,11 @@ class AsyncClient:
         headers = {"Authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
         limits = httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max)
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=endpoint.socket_path or None, limits=limits),
+            transport=httpx.AsyncHTTPTransport(
+                uds=endpoint.socket_path or None,
+                limits=limits,
+                verify=tls_context(endpoint) if endpoint.tls else True,
+            ),
             base_url="http://leasehold" if endpoint.socket_path else str(endpoint),
             headers=headers,
             trust_env=False,

@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, lease, owner, server, stats
+from leasehold.wire import addon, lease, owner, server, stats, token
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -83,6 +83,9 @@ ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
 DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)
 TELL_ADDON_STATS = Call(paths.TELL_ADDON_STATS, addon.AddonStatsIn, Nothing)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
+TOKENS = Call(paths.TOKENS, Nothing, token.Tokens)
+CREATE_TOKEN = Call(paths.CREATE_TOKEN, token.TokenIn, token.TokenMade)
+REVOKE_TOKEN = Call(paths.REVOKE_TOKEN, Nothing, Nothing)
 WHOAMI = Call(paths.WHOAMI, Nothing, server.Whoami)
 HEALTH = Call(paths.HEALTH, Nothing, server.Health)
 READY = Call(paths.READY, Nothing, server.Ready)

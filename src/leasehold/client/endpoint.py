@@ -1,8 +1,8 @@
 """Where the server is: a Unix socket, or an address with a token (OPS-5).
 
-Looked for in this order: `--server`, `LEASEHOLD_URL` (with `LEASEHOLD_TOKEN`), the caller's own data folder,
-then the folder of a server that root runs (`/run/leasehold`, `LEASEHOLD_RUN_DIR`). The standard library's
-lightest parts alone.
+Looked for in this order: `--server`, `LEASEHOLD_URL` (with `LEASEHOLD_TOKEN` or `LEASEHOLD_TOKEN_FILE`, and
+`LEASEHOLD_CA` for https), the caller's own data folder, then the folder of a server that root runs
+(`/run/leasehold`, `LEASEHOLD_RUN_DIR`). The standard library's lightest parts alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ SERVER = "server.json"
 
 
 class Endpoint:
-    """One way to a server: `socket_path`, or `host` and `port` (with `tls` where the address says https)."""
+    """One way to a server: `socket_path`, or `host` and `port` (with `tls` where the address says https).
 
-    __slots__ = ("host", "port", "prefix", "socket_path", "tls", "token")
+    `ca` is the file of the CA that its certificate is checked with, "" for those of the system.
+    """
+
+    __slots__ = ("ca", "host", "port", "prefix", "socket_path", "tls", "token")
 
     def __init__(
         self,
@@ -32,7 +35,9 @@ class Endpoint:
         token: str = "",
         tls: bool = False,
         prefix: str = "",
+        ca: str = "",
     ) -> None:
+        self.ca = ca
         self.socket_path = socket_path
         self.host = host
         self.port = port
@@ -91,12 +96,12 @@ def _configured(env: Mapping[str, str], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def parse(address: str, token: str = "") -> Endpoint:
+def parse(address: str, token: str = "", ca: str = "") -> Endpoint:
     """Read an address. Raises BadAddress."""
     if address.startswith("unix:"):
-        return Endpoint(socket_path=address[5:].removeprefix("//"))
+        return Endpoint(socket_path=address[5:].removeprefix("//"), token=token)
     if address.startswith("/"):
-        return Endpoint(socket_path=address)
+        return Endpoint(socket_path=address, token=token)
     scheme, separator, rest = address.partition("://")
     if not separator or scheme not in ("http", "https"):
         raise BadAddress(
@@ -104,9 +109,8 @@ def parse(address: str, token: str = "") -> Endpoint:
         )
     authority, slash, prefix = rest.partition("/")
     host, port = _host_port(authority, 443 if scheme == "https" else DEFAULT_PORT, address)
-    return Endpoint(
-        host=host, port=port, token=token, tls=scheme == "https", prefix=(slash + prefix).rstrip("/")
-    )
+    path = (slash + prefix).rstrip("/")
+    return Endpoint(host=host, port=port, token=token, tls=scheme == "https", prefix=path, ca=ca)
 
 
 def _host_port(authority: str, default: int, address: str) -> tuple[str, int]:
@@ -129,7 +133,7 @@ def candidates(env: Mapping[str, str], server: str = "") -> list[Endpoint]:
     """
     explicit = server or env.get("LEASEHOLD_URL", "")
     if explicit:
-        return [parse(explicit, env.get("LEASEHOLD_TOKEN", ""))]
+        return [parse(explicit, _given_token(env), env.get("LEASEHOLD_CA", ""))]
     data = data_dir(env)
     found = []
     own = os.path.join(data, SOCKET)
@@ -142,6 +146,21 @@ def candidates(env: Mapping[str, str], server: str = "") -> list[Endpoint]:
     if _is_socket(roots) and roots != own:
         found.append(Endpoint(socket_path=roots))
     return found
+
+
+def _given_token(env: Mapping[str, str]) -> str:
+    """The token of a named server: LEASEHOLD_TOKEN, or what stands in LEASEHOLD_TOKEN_FILE.
+
+    Raises BadAddress for a file that can't be read.
+    """
+    path = env.get("LEASEHOLD_TOKEN_FILE", "")
+    if env.get("LEASEHOLD_TOKEN") or not path:
+        return env.get("LEASEHOLD_TOKEN", "")
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read(4_096).strip()
+    except (OSError, ValueError) as error:
+        raise BadAddress(f"LEASEHOLD_TOKEN_FILE: {path} holds no token that can be read ({error})") from None
 
 
 def ever_set_up(env: Mapping[str, str], server: str = "") -> bool:

@@ -17,6 +17,7 @@ from leasehold.runtime.lean import elapsed_s
 
 TYPE_CHECKING = False  # importing `typing` takes longer than all of this file
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
 
 HEAD_BYTES_MAX = 65_536
@@ -162,7 +163,7 @@ def _connected(endpoint: Endpoint, timeout_s: float) -> socket.socket:
     if not endpoint.socket_path:
         found = socket.create_connection((endpoint.host, endpoint.port), timeout=timeout_s)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _secured(found, endpoint.host) if endpoint.tls else found
+        return _secured(found, endpoint) if endpoint.tls else found
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         found.settimeout(timeout_s)
@@ -185,10 +186,38 @@ def _connect_unix(found: socket.socket, path: str) -> None:
         os.close(folder)
 
 
-def _secured(plain: socket.socket, host: str) -> socket.socket:
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """What the server's certificate is checked with. Raises Unreachable where LEASEHOLD_CA can't be used."""
     import ssl
 
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    try:
+        return ssl.create_default_context(cafile=endpoint.ca or None)
+    except OSError as error:
+        raise Unreachable(
+            f"LEASEHOLD_CA: {endpoint.ca} is no file of certificates ({error.strerror or 'not PEM'}); it is "
+            "ca/ca.pem of the server's data folder"
+        ) from None
+
+
+def _secured(plain: socket.socket, endpoint: Endpoint) -> socket.socket:
+    """The connection with TLS on it, its server checked. Raises OSError, Unreachable."""
+    import ssl
+
+    try:
+        return tls_context(endpoint).wrap_socket(plain, server_hostname=endpoint.host)
+    except ssl.SSLCertVerificationError as error:
+        plain.close()
+        raise Unreachable(
+            f"the certificate of {endpoint} can't be trusted: {error.verify_message}; LEASEHOLD_CA names the "
+            "file to check it with (ca/ca.pem of the server's data folder)"
+        ) from None
+    except ssl.SSLError as error:
+        plain.close()
+        why = (error.reason or str(error)).lower().replace("_", " ")
+        raise Unreachable(f"{endpoint} does not speak TLS as it should ({why})") from None
+    except (OSError, Unreachable):
+        plain.close()
+        raise
 
 
 def _left(end_s: float) -> float:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+import re
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from leasehold.api.hosts import is_loopback
+from leasehold.api.roles import ROLES, VERBS
 from leasehold.config.settings import Settings
 from leasehold.core import addon
+from leasehold.model.errors import Invalid
 from leasehold.model.quiet import checked
+
+ROLE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
 
 
 def check(settings: Settings) -> None:
@@ -16,10 +23,6 @@ def check(settings: Settings) -> None:
         checked(settings.quiet)
     except ValueError as error:
         raise ValueError(f"quiet.{error}") from None
-    try:
-        addon.networks(settings.addons.allowed_hosts)
-    except ValueError as error:
-        raise ValueError(f"addons.allowed_hosts: {error}") from None
     for key, value, least, most in _ranges(settings):
         if not least <= value <= most:
             raise ValueError(f"{key}: expected {least} to {most}, got {value}")
@@ -37,6 +40,43 @@ def check(settings: Settings) -> None:
     for name, units in settings.capacity.class_units.items():
         if not 1 <= units <= 100:
             raise ValueError(f"capacity.class_units.{name}: expected 1 to 100, got {units}")
+    _check_roles(settings)
+    _check_addresses(settings)
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Where to listen, and where add-ons may be."""
+    try:
+        addon.networks(settings.addons.allowed_hosts)
+    except ValueError as error:
+        raise ValueError(f"addons.allowed_hosts: {error}") from None
+    try:
+        is_loopback(settings.host)
+    except Invalid as error:
+        raise ValueError(error.message) from None
+    if settings.tls.port and settings.tls.port == settings.port:
+        raise ValueError("tls.port: expected another than port, which stays plain on loopback")
+
+
+def _check_roles(settings: Settings) -> None:
+    """Own roles have verbs that exist and names of their own; groups have roles that exist."""
+    for role, its in settings.roles.items():
+        if not ROLE_NAME.match(role):
+            raise ValueError(f"roles.{role}: expected a name of letters, digits, - and _, at most 64")
+        if role in ROLES:
+            raise ValueError(f"roles.{role}: a built-in role can't be changed; give yours another name")
+        for verb in its.verbs:
+            if verb not in VERBS:
+                raise ValueError(f"roles.{role}.verbs: unknown verb {verb}{_nearest(verb, VERBS)}")
+    roles = [*ROLES, *settings.roles]
+    for group, role in settings.identity.groups.items():
+        if role not in roles:
+            raise ValueError(f"identity.groups.{group}: unknown role {role}{_nearest(role, roles)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0]}?" if found else f"; expected one of {', '.join(known)}"
 
 
 def _ranges(settings: Settings) -> Iterator[tuple[str, int, int, int]]:

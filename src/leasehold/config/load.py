@@ -20,7 +20,15 @@ from leasehold.model.quiet import INPUTS, PRESETS, Endpoints, QuietSettings
 PREFIX = "LEASEHOLD_"
 
 RESERVED = frozenset(
-    {"LEASEHOLD_CONFIG", "LEASEHOLD_URL", "LEASEHOLD_TOKEN", "LEASEHOLD_LEASE", "LEASEHOLD_TICKET"}
+    {
+        "LEASEHOLD_CONFIG",
+        "LEASEHOLD_URL",
+        "LEASEHOLD_CA",
+        "LEASEHOLD_TOKEN",
+        "LEASEHOLD_TOKEN_FILE",
+        "LEASEHOLD_LEASE",
+        "LEASEHOLD_TICKET",
+    }
 )
 """Variables that are no settings: where the file is, and those of clients and of work under a lease."""
 

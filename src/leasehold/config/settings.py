@@ -33,11 +33,35 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files_kept: Annotated[int, Meta(ge=1, le=100)] = 5
 
 
+HostName = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9:._-]+$")]
+
+
+class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS on the address `host` where that is not loopback. `names`: what else the machine is called."""
+
+    enabled: bool = True
+    port: Annotated[int, Meta(ge=0, le=65535)] = 7118
+    names: Annotated[tuple[HostName, ...], Meta(max_length=32)] = ()
+
+
+class RoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A role beside the built-in ones: what it may do."""
+
+    verbs: Annotated[tuple[str, ...], Meta(max_length=128)]
+
+
+class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`groups`: the role of local users of the Unix socket who are in a group of the system."""
+
+    groups: dict[str, str] = msgspec.field(default_factory=dict)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of everything that can be set.
 
-    `host`: the address to listen on; only loopback. `port`: 0 takes any free one. `data`: the folder of
-    everything that the server keeps. `run_dir`: where the socket for all users of the machine stands, made
+    `host`: the address to listen on. Where it is not loopback, `port` is on loopback all the same, and TLS on
+    `tls.port` of that address. `port`: 0 takes any free one. `data`: the folder of everything that the server
+    keeps. `run_dir`: where the socket for all users of the machine stands, made
     when run as root. `preset`: `auto` takes `desktop` where a graphical session or a battery is found, else
     `server`; `always` turns the quiet gate off.
     """
@@ -47,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Annotated[str, Meta(pattern=r"^[/~]")] = "~/.local/share/leasehold"
     run_dir: Annotated[str, Meta(pattern=r"^/")] = "/run/leasehold"
     preset: Preset = "auto"
+    tls: TlsSettings = msgspec.field(default_factory=TlsSettings)
+    roles: dict[str, RoleSettings] = msgspec.field(default_factory=dict)
+    identity: IdentitySettings = msgspec.field(default_factory=IdentitySettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     capacity: CapacitySettings = msgspec.field(default_factory=CapacitySettings)
     lease: LeaseSettings = msgspec.field(default_factory=LeaseSettings)
@@ -71,6 +98,8 @@ FIXED = (
     "port",
     "data",
     "run_dir",
+    "tls.enabled",
+    "tls.port",
     "log.format",
     "log.stderr",
     "log.file_bytes_max",

@@ -99,11 +99,11 @@ def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
 
 
 def _holder(principal: Principal, body: HeavyLeaseRequest) -> str:
-    """The credential's own name; only who may act for others sets another one (LEASE-1)."""
-    if body.addon_id is None or body.addon_id == principal.name:
-        return principal.name
+    """The name that the credential acts as; only who may act for others sets another one (LEASE-1)."""
+    if body.addon_id is None or body.addon_id == principal.acts_as:
+        return principal.acts_as
     if not principal.may("lease:for-others"):
-        raise NotPermitted(f"addon_id: {principal.name} may ask for itself only; leave addon_id out")
+        raise NotPermitted(f"addon_id: {principal.acts_as} may ask for itself only; leave addon_id out")
     return body.addon_id
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
+from leasehold.control.token import TokenService
 from leasehold.core import learn
 from leasehold.core.order import below, forgettable
 from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
@@ -46,8 +47,9 @@ EVENTS_KEPT_MS = 90 * 86_400_000
 class Supervisor:
     """One per server. `start` returns when commands are accepted; `stop` leaves running work running."""
 
-    def __init__(self, leases: LeaseService, zone: str = "UTC") -> None:
+    def __init__(self, leases: LeaseService, zone: str = "UTC", tokens: TokenService | None = None) -> None:
         self.leases = leases
+        self.tokens = tokens
         self.owner = OwnerService(leases.ledger, zone, leases.line.dispatch)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -91,6 +93,8 @@ class Supervisor:
         self._loops.clear()
         try:
             await self._flush()
+            if self.tokens is not None:
+                await self.tokens.write_used(all_of_them=True)
         except (LeaseholdError, OSError) as error:
             log.warning("last_flush", why=str(error))
         self.leases.bindings.close()
@@ -137,6 +141,8 @@ class Supervisor:
             for key in self.leases.timers.pop_due(now_ms):
                 self.leases.due(key, now_ms)
             self.owner.refresh()
+            if self.tokens is not None:
+                self.tokens.tick()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
@@ -151,6 +157,8 @@ class Supervisor:
             return
         await self._ledger.execute(partial(self.leases.calls.stale))
         await self._ledger.execute(forget_flows)
+        if self.tokens is not None:
+            await self.tokens.care()
         await self.leases.bindings.sweep(lambda lease_id: lease_id in self._ledger.state.leases)
         before_ms = self._clock.wall_ms() - EVENTS_KEPT_MS
         await self.leases.archive.prune(before_wall_ms=before_ms, bytes_max=EVENTS_BYTES_MAX)

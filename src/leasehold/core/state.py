@@ -22,6 +22,7 @@ from leasehold.model.lease import Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
+from leasehold.model.token import Token
 
 LEASES = "leases"
 WAITERS = "waiters"
@@ -33,6 +34,7 @@ WORDS = "words"
 WINDOWS = "windows"
 PRETENDS = "pretends"
 ADDONS = "addons"
+TOKENS = "tokens"
 
 OWNERS = frozenset({WORDS, WINDOWS, PRETENDS})
 """The tables of the owner's word."""
@@ -59,6 +61,7 @@ RECORD_OF: dict[str, type] = {
     WINDOWS: Window,
     PRETENDS: Pretend,
     ADDONS: Addon,
+    TOKENS: Token,
 }
 """Every table with its record. The store's key is `/<table>/<key>`."""
 
@@ -121,6 +124,8 @@ class State:
         self.windows: dict[str, Window] = {}
         self.pretends: dict[str, Pretend] = {}
         self.addons: dict[str, Addon] = {}
+        self.tokens: dict[str, Token] = {}
+        self.token_ids: dict[bytes, str] = {}
         self.book = Book()
         self.line = Line()
         self.sizes: dict[str, int] = {}
@@ -165,8 +170,8 @@ class State:
             self._index_semaphore(key, change.record)
         elif change.table == CALLS:
             self._index_call(old, change.record)
-        elif change.table in OWNERS:
-            self.owner_changes += 1
+        else:
+            self._index_said(change.table, old, change.record)
         if self.unsettled and change.table == LEASES and change.record is None:
             self.unsettled.pop(key, None)
         return (change.table, key, old, change.finished, aux)
@@ -199,8 +204,8 @@ class State:
             self._index_call(new, old)
             if new is None and old is not None:
                 self.calls.move_to_end(key, last=False)  # Only the oldest are ever forgotten: it was first.
-        elif name in OWNERS:
-            self.owner_changes += 1
+        else:
+            self._index_said(name, new, old)
 
     def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
         if finished:
@@ -250,6 +255,16 @@ class State:
             count(self.calls_of, old.principal, -1)
         if new is not None:
             count(self.calls_of, new.principal, 1)
+
+    def _index_said(self, table: str, old: Any, new: Any) -> None:
+        """The tables that people change by hand, seldom."""
+        if table in OWNERS:
+            self.owner_changes += 1
+        elif table == TOKENS:
+            if old is not None:
+                self.token_ids.pop(old.digest, None)
+            if new is not None:
+                self.token_ids[new.digest] = new.token_id
 
 
 def count(counts: dict[str, int], key: str, change: int) -> None:

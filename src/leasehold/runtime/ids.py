@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
 from base64 import urlsafe_b64encode
@@ -45,3 +46,8 @@ class RequestIds:
 def new_token() -> str:
     """A credential of 256 random bits, safe in URLs and JSON, to be shown once."""
     return TOKEN_PREFIX + urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
+
+
+def token_hash(token: str | bytes) -> bytes:
+    """What is kept of a token. It is random, so one round of SHA-256 is enough."""
+    return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()

@@ -56,7 +56,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_addon_up", "gauge", "1 for an enabled add-on that answers, else 0.", ("addon",), 64),
     Metric("leasehold_http_requests_total", "counter", "Answered requests.", ("route", "status"), 512),
     Metric("leasehold_http_in_flight", "gauge", "Requests that are being answered."),
-    Metric("leasehold_http_connections", "gauge", "Open connections by kind of socket.", ("socket",), 2),
+    Metric("leasehold_http_connections", "gauge", "Open connections by kind of socket.", ("socket",), 3),
     Metric(
         "leasehold_log_lines_dropped_total", "counter", "Log lines lost because the disk did not keep up."
     ),

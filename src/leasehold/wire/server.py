@@ -26,7 +26,10 @@ class Ready(msgspec.Struct):
 
 
 class Whoami(msgspec.Struct, omit_defaults=True):
-    """`GET /api/whoami`: who the server takes the caller for, and what that one may do."""
+    """`GET /api/whoami`: who the server takes the caller for, and what that one may do.
+
+    `holder`: whom its leases are charged to, where that is another name; `token_id`: by which token.
+    """
 
     name: str
     role: str
@@ -34,6 +37,8 @@ class Whoami(msgspec.Struct, omit_defaults=True):
     local: bool = False
     pid: int | None = None
     uid: int | None = None
+    holder: str = ""
+    token_id: str = ""
 
 
 class LogLevel(Input, frozen=True):

@@ -37,7 +37,16 @@ async def get_metrics(call: Call[None, Nothing, Nothing]) -> Plain:
 async def whoami(call: Call[None, Nothing, Nothing]) -> Whoami:
     """Who the server takes the caller for."""
     me = call.principal
-    return Whoami(name=me.name, role=me.role, verbs=sorted(me.verbs), local=me.local, pid=me.pid, uid=me.uid)
+    return Whoami(
+        name=me.name,
+        role=me.role,
+        verbs=sorted(me.verbs),
+        local=me.local,
+        pid=me.pid,
+        uid=me.uid,
+        holder=me.holder,
+        token_id=me.token_id,
+    )
 
 
 @table.endpoint("GET", "/api/admin/log-level", verb="admin:log-level", answer=LogLevelsOut)

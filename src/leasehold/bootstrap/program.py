@@ -1,21 +1,21 @@
-"""Puts the server together: the only file that names concrete classes."""
+"""The server: every part by its concrete class, from start to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import os
 import random
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from leasehold import __version__
 from leasehold.adapters.addons.folders import LocalFolders
 from leasehold.adapters.addons.http import HttpProbe
+from leasehold.adapters.hosts.addresses import own_names
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
@@ -25,13 +25,17 @@ from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.api.app import App
 from leasehold.api.auth import Gate
-from leasehold.api.credentials import admin_hash
+from leasehold.api.credentials import admin_hash, rights
 from leasehold.api.express import Express
+from leasehold.api.hosts import is_loopback
+from leasehold.api.listening import listen, remove_files
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS
-from leasehold.api.server import CONNECTIONS_MAX, Listener, Server, tcp_socket, unix_socket
-from leasehold.api.server_file import SERVER_FILE, write_server_file
+from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
+from leasehold.api.server_file import CA_FOLDER, SERVER_FILE, write_server_file
 from leasehold.api.services import Services
+from leasehold.api.tls import Tls, keep
+from leasehold.bootstrap.machine import cgroup_home, detect, secrets, totals_of
 from leasehold.config import ConfigError, Loaded, load
 from leasehold.control import figures
 from leasehold.control.addon import AddonService
@@ -46,27 +50,22 @@ from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.stats import StatsService
 from leasehold.control.supervisor import Supervisor
+from leasehold.control.token import TokenService
 from leasehold.core.state import State
-from leasehold.model.charge import Totals
 from leasehold.model.errors import LeaseholdError
-from leasehold.model.work import Containment
+from leasehold.ports.signer import SignerError
 from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
 from leasehold.runtime.clock import RealClock, elapsed_ns
 from leasehold.runtime.ids import RandomIds, RequestIds, new_token
 from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
 from leasehold.runtime.process import raise_file_limit, share_of_files
-from leasehold.runtime.redaction import SECRET_KEY, Redactor
+from leasehold.runtime.redaction import Redactor
 from leasehold.runtime.request_stats import RequestStats, StatsMiddleware
 from leasehold.runtime.telemetry import Telemetry
 from leasehold.runtime.zone import local_zone
 
 log = get_logger(__name__)
-
-SOCKET = "leasehold.sock"
-CLIENT_SOCKET = "client.sock"
-"""The one to mount into containers: whoever is in there has to show a token (OPS-5)."""
-
 
 COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
 """How long a stop waits for collectors, the last commit, and answers: all of it under 10 s (OPS-28)."""
@@ -94,10 +93,10 @@ class Program:
         self.clock = RealClock()
         self.ids = RandomIds()
         self.request_ids = RequestIds()
-        self.redactor = Redactor(_secrets(env))
+        self.redactor = Redactor(secrets(env))
         self.telemetry = Telemetry()
         self.stopping = asyncio.Event()
-        self.socket_files: list[Path] = []
+        self.reloaded = asyncio.Event()
         self._prepare()
         self._assemble()
 
@@ -108,7 +107,7 @@ class Program:
             prepare(self.data)
             token_hash = admin_hash(self.data, new_token)
             self.listeners = self._listen()
-        except (OSError, StoreError, LeaseholdError) as error:
+        except (OSError, StoreError, SignerError, LeaseholdError) as error:
             raise StartError(str(error)) from error
         log_settings = self.settings.log
         self.logs = Logs(
@@ -119,7 +118,8 @@ class Program:
             file_bytes_max=log_settings.file_bytes_max,
             files_kept=log_settings.files_kept,
         )
-        self.pipeline = Pipeline(Gate(admin_hash=token_hash, owner_uid=os.getuid()), self.redactor)
+        self.gate = Gate(admin_hash=token_hash, owner_uid=os.getuid(), wall_ms=self.clock.wall_ms)
+        self.pipeline = Pipeline(self.gate, self.redactor)
         self.requests = RequestStats(elapsed_ns)
         self.app = App(ENDPOINTS, self.pipeline, self.request_ids.new)
         self.server = Server(
@@ -127,32 +127,34 @@ class Program:
             self.listeners,
             new_request_id=self.request_ids.new,
             express=Express(self.app, self.requests, self.request_ids.new),
-            connections_max=min(CONNECTIONS_MAX, share_of_files(4)),
+            connections_max=min(CONNECTIONS_MAX, share_of_files(len(self.listeners) + 1)),
         )
 
     def _listen(self) -> list[Listener]:
         settings = self.settings
-        try:
-            listeners = [Listener(tcp_socket(settings.host, settings.port))]
-        except OSError as error:
-            raise StartError(
-                f"port {settings.port} on {settings.host} can't be taken ({error.strerror}): is another "
-                "server running? Set another by LEASEHOLD_PORT"
-            ) from error
-        listeners.append(self._listen_at(self.data / SOCKET, 0o600))
-        listeners.append(self._listen_at(self.data / CLIENT_SOCKET, 0o666, asks_kernel=False))
-        if os.geteuid() == 0:
-            Path(settings.run_dir).mkdir(mode=0o755, parents=True, exist_ok=True)
-            listeners.append(self._listen_at(Path(settings.run_dir) / SOCKET, 0o666))
-        return listeners
+        run_dir = Path(settings.run_dir)
+        return listen(self.data, run_dir, settings.host, settings.port, self._tls(), settings.tls.port)
 
-    def _listen_at(self, path: Path, mode: int, *, asks_kernel: bool = True) -> Listener:
-        listener = Listener(unix_socket(path, mode), asks_kernel=asks_kernel)
-        self.socket_files.append(path)
-        return listener
+    def _tls(self) -> Tls | None:
+        """What an address that other machines reach is secured with; None for loopback (OPS-4)."""
+        if is_loopback(self.settings.host):
+            return None
+        if not self.settings.tls.enabled:
+            raise StartError(
+                f"refusing to listen on {self.settings.host}: any address but loopback needs TLS, and "
+                "tls.enabled is off; turn it on, or use 127.0.0.1 and reach it through ssh -L"
+            )
+        # Only here: the library is nothing that a server on loopback has to carry.
+        from leasehold.adapters.signers.identity import Identity
+        from leasehold.adapters.signers.own import OwnSigner
+
+        folder, wall_ms = self.data / CA_FOLDER, self.clock.wall_ms
+        signer = OwnSigner(folder, socket.gethostname(), wall_ms)
+        names = lambda: own_names(self.settings.host, self.settings.tls.names)  # noqa: E731
+        return Tls(Identity(folder, signer, names, wall_ms).issue)
 
     def _assemble(self) -> None:
-        host, work = LinuxHost(str(self.data)), LinuxWork(_cgroup_home(self.data))
+        host, work = LinuxHost(str(self.data)), LinuxWork(cgroup_home(self.data))
         self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
         self.archive = SqliteArchive(self.store)
         node_id = socket.gethostname() or "node"
@@ -164,10 +166,13 @@ class Program:
             Bindings(LinuxProcesses(), work, ThreadLane("bind").run, self._process_ended),
             self.archive,
             Counters(),
-            totals=_totals(host, self.clock.now_ms(), self.data),
+            totals=totals_of(host, self.clock.now_ms(), self.data),
             disk_of=host.disk_of,
         )
-        self.supervisor = Supervisor(self.leases, local_zone())
+        self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
+        self.tokens.cut = self._cut
+        self.gate.tokens = self.tokens
+        self.supervisor = Supervisor(self.leases, local_zone(), self.tokens)
         self._assemble_addons()
         self.sense = SenseService(
             node_id,
@@ -199,6 +204,18 @@ class Program:
     def _process_ended(self, lease_id: str) -> None:
         self.leases.process_ended(lease_id)
 
+    def _cut(self, token_ids: Collection[str], now: bool) -> None:
+        """These tokens are no more: nobody remembers them, and what is open by them ends (OPS-5)."""
+        self.gate.epoch += 1
+        self.server.cut(token_ids, now=now)
+
+    def _take_up_rights(self) -> None:
+        custom = {name: role.verbs for name, role in self.settings.roles.items()}
+        self.gate.rights, unknown = rights(custom, self.settings.identity.groups)
+        self.gate.epoch += 1
+        if unknown:
+            log.warning("groups_unknown", groups=unknown, setting="identity.groups")
+
     def services(self) -> Services:
         """What handlers call."""
         return Services(
@@ -211,6 +228,7 @@ class Program:
             stats=StatsService(self.sense, self.clock, self.addons.snapshots),
             owner=self.supervisor.owner,
             addons=self.addons,
+            tokens=self.tokens,
         )
 
     def _publish_figures(self) -> None:
@@ -233,8 +251,10 @@ class Program:
         """Serve until told to stop. Raises StartError."""
         self._on_signals()
         self.logs.start(self.settings.log.level, self.settings.log.levels)
+        self._take_up_rights()
         await self.server.start()
         self._announce()
+        certificate = asyncio.create_task(self._keep_certificate(), name="certificate")
         recovery = asyncio.create_task(self._recover(), name="recovery")
         stopped = asyncio.create_task(self.stopping.wait(), name="until-stopped")
         try:
@@ -243,9 +263,9 @@ class Program:
                 recovery.result()
             await stopped
         finally:
-            recovery.cancel()
-            stopped.cancel()
-            await asyncio.gather(recovery, stopped, return_exceptions=True)
+            for task in (recovery, stopped, certificate):
+                task.cancel()
+            await asyncio.gather(recovery, stopped, certificate, return_exceptions=True)
             await self._stop()
 
     def _disk_is_full(self) -> bool:
@@ -254,9 +274,15 @@ class Program:
 
     def _announce(self) -> None:
         try:
-            write_server_file(self.data, self.listeners[0].sock, self.clock.wall_ms())
+            lan = next((one for one in self.listeners if one.tls is not None), None)
+            write_server_file(self.data, self.listeners[0].sock, self.clock.wall_ms(), lan)
         except OSError as error:  # A full disk: the sockets answer all the same, and it is tried again.
             log.warning("server_file_not_written", why=str(error))
+
+    async def _keep_certificate(self) -> None:
+        """Renew it in time, and when the machine gets another address or the settings are read again."""
+        for tls in (one.tls for one in self.listeners if one.tls is not None):
+            await keep(tls, ThreadLane("certificate").run, self.reloaded, self._announce)
 
     async def _recover(self) -> None:
         await asyncio.to_thread(self.app.prepare)
@@ -297,8 +323,7 @@ class Program:
         late = await self.server.drain(DRAIN_S)
         await self.server.close()
         (self.data / SERVER_FILE).unlink(missing_ok=True)
-        for path in self.socket_files:
-            path.unlink(missing_ok=True)
+        remove_files(self.listeners)
         log.info("stopped", calls_cut=late)
         self.logs.close()
 
@@ -335,6 +360,8 @@ class Program:
         self.settings = self.loaded.settings
         self.policy = self.settings.policy
         self.sense.settings = self.settings.quiet
+        self._take_up_rights()
+        self.reloaded.set()
         self.leases.line.dispatch()  # There may be more room now.
         for name, level in {"leasehold": self.settings.log.level, **self.settings.log.levels}.items():
             self.logs.set_level(name, level)
@@ -353,37 +380,3 @@ def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
         await Program(loaded, env).run()
 
     uvloop.run(main())
-
-
-def containment() -> Containment:
-    """How leased work is held on this machine by a server of this user."""
-    return LinuxWork().containment()
-
-
-def detect() -> tuple[str, str]:
-    """The preset that suits this machine, and why."""
-    return LinuxHost("/").preset()
-
-
-def _cgroup_home(data: Path) -> str:
-    """The cgroup under which this server's leases stand.
-
-    Its own, so that two servers never tidy up each other's.
-    """
-    return f"leasehold-{hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()}"
-
-
-def _totals(host: LinuxHost, now_ms: int, data: Path) -> Totals:
-    """What the node has, until the first measurement says it."""
-    counters = host.counters(now_ms)
-    free = os.statvfs(data)
-    return Totals(
-        cpu_millicores=1_000 * len(counters.cores),
-        memory_bytes=counters.memory_total_bytes,
-        disk_bytes=free.f_frsize * free.f_blocks,
-    )
-
-
-def _secrets(env: Mapping[str, str]) -> list[str]:
-    """Values of the environment whose names say that they are secret."""
-    return [value for name, value in sorted(env.items()) if SECRET_KEY.search(name)]

@@ -1,0 +1,48 @@
+"""What this machine is, by the adapters that find it out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from leasehold.adapters.hosts.linux import LinuxHost
+from leasehold.adapters.hosts.work import LinuxWork
+from leasehold.model.charge import Totals
+from leasehold.model.work import Containment
+from leasehold.runtime.redaction import SECRET_KEY
+
+
+def containment() -> Containment:
+    """How leased work is held on this machine by a server of this user."""
+    return LinuxWork().containment()
+
+
+def detect() -> tuple[str, str]:
+    """The preset that suits this machine, and why."""
+    return LinuxHost("/").preset()
+
+
+def cgroup_home(data: Path) -> str:
+    """The cgroup under which this server's leases stand.
+
+    Its own, so that two servers never tidy up each other's.
+    """
+    return f"leasehold-{hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()}"
+
+
+def totals_of(host: LinuxHost, now_ms: int, data: Path) -> Totals:
+    """What the node has, until the first measurement says it."""
+    counters = host.counters(now_ms)
+    free = os.statvfs(data)
+    return Totals(
+        cpu_millicores=1_000 * len(counters.cores),
+        memory_bytes=counters.memory_total_bytes,
+        disk_bytes=free.f_frsize * free.f_blocks,
+    )
+
+
+def secrets(env: Mapping[str, str]) -> list[str]:
+    """Values of the environment whose names say that they are secret."""
+    return [value for name, value in sorted(env.items()) if SECRET_KEY.search(name)]

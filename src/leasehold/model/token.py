@@ -1,0 +1,31 @@
+"""Credentials that people make for programs: named, with a role, ending by themselves (OPS-5)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Token(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One token, without its secret: `digest` is the SHA-256 of that.
+
+    `role` is looked up whenever the token is used, so a role that was taken away allows nothing. `holder` is
+    the name in which it asks. `used_wall_ms` is written seldom; the newest figure is in memory.
+    """
+
+    token_id: str
+    name: str
+    digest: bytes
+    role: str
+    created_wall_ms: int
+    created_by: str
+    expires_wall_ms: int
+    holder: str
+    used_wall_ms: int = 0
+
+    @property
+    def principal_name(self) -> str:
+        """Whom its leases belong to. Two tokens of one name are two principals, and none is `token:admin`."""
+        return f"token:{self.name}/{self.token_id}"
+
+    def has_expired(self, wall_ms: int) -> bool:
+        return self.expires_wall_ms <= wall_ms
