@@ -1,6 +1,6 @@
 # `make` alone says what there is. Everything happens in a project-local .venv.
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev check test bench accept requirements reference lock
+.PHONY: help up down setup setup-dev page check test bench accept requirements reference lock
 
 help:            ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ setup:           ## make .venv from the lock files; quick when it is there
 
 setup-dev:       ## make .venv with what the checks and tests need as well
 	@tools/setup.sh dev
+
+page: setup      ## build the page of web/ again (Node 18 or newer, or one from PyPI)
+	@tools/page.sh
 
 check: setup-dev ## format, lint, types, import rules, fast tests (under two minutes)
 	@tools/check.sh

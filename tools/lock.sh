@@ -18,4 +18,5 @@ compile() {
 
 compile requirements.lock "$@" pyproject.toml
 compile requirements-build.lock "$@" --constraint=requirements.lock requirements-build.in
+compile requirements-page.lock "$@" requirements-page.in
 compile requirements-dev.lock "$@" --extra=dev --constraint=requirements.lock --constraint=requirements-build.lock pyproject.toml requirements-build.in

@@ -20,8 +20,18 @@ stamped() { [ -r "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
 ready() {
     [ -x .venv/bin/leasehold ] && stamped .venv/stamp-place "$PWD" &&
-        stamped ".venv/stamp-$kind" "$packages_stamp" && stamped .venv/stamp-project "$project_stamp"
+        stamped ".venv/stamp-$kind" "$packages_stamp" && stamped .venv/stamp-project "$project_stamp" &&
+        page_ready
 }
+
+# The page is tried once for each state of its sources: without Node the program works, and says so at /.
+page_stamp() {
+    if [ -d web ]; then
+        find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' | LC_ALL=C sort | xargs cat | sha256sum
+    fi
+}
+page_stamp=$(page_stamp)
+page_ready() { [ -z "$page_stamp" ] || stamped .venv/stamp-page "$page_stamp"; }
 
 if ready; then exit 0; fi
 # Another `make` in the same checkout may be at it: wait for that one, then look again.
@@ -72,5 +82,9 @@ if ! [ -x .venv/bin/leasehold ] || ! stamped .venv/stamp-project "$project_stamp
     echo "setup: linking leasehold into .venv"
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation --editable .
     echo "$project_stamp" > .venv/stamp-project
+fi
+if ! page_ready; then
+    tools/page.sh --if-changed || echo "setup: the page is missing, all else works; \`make page\` tries again" >&2
+    echo "$page_stamp" > .venv/stamp-page
 fi
 echo "setup: .venv is ready"

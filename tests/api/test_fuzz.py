@@ -25,7 +25,7 @@ EXAMPLES = int(os.environ.get("LEASEHOLD_TEST_FUZZ", "40"))
 """Per route and mode; all routes together stay under a minute."""
 
 load_all_checks()
-schema = schemathesis.openapi.from_path(str(CONTRACT))
+schema = schemathesis.openapi.from_path(str(CONTRACT)).exclude(path="/api/dashboard/stream")  # It has no end.
 
 
 @pytest.mark.slow

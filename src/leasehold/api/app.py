@@ -11,6 +11,7 @@ from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import Misdirected
 from leasehold.api.hosts import check_host
 from leasehold.api.pipeline import EXCHANGE, REQUEST_ID, Answer, Pipeline, Prepared, Scope, refusal
+from leasehold.api.streaming import stream
 from leasehold.model.errors import NotReady
 from leasehold.runtime import context
 from leasehold.runtime.request_stats import ROUTE, STATUS
@@ -21,11 +22,12 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class HotRoutes:
-    """Paths without a parameter, or with one before the last segment, found by dictionary."""
+    """Paths without a parameter, or with one as the last segment or before it, found by dictionary."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._exact: dict[tuple[str, str], Prepared] = {}
         self._with_id: dict[tuple[str, str, str], tuple[Prepared, str]] = {}
+        self._last: dict[tuple[str, str], tuple[Prepared, str]] = {}
         for endpoint in endpoints:
             self._add(endpoint)
 
@@ -35,6 +37,9 @@ class HotRoutes:
             self._exact[endpoint.method, endpoint.path] = prepared
             return
         head, _, last = endpoint.path.rpartition("/")
+        if re.fullmatch(r"\{\w+\}", last):
+            self._last[endpoint.method, head] = (prepared, last[1:-1])
+            return
         prefix, _, parameter = head.rpartition("/")
         assert re.fullmatch(r"\{\w+\}", parameter), f"{endpoint.path} can't be hot: not prefix/{{id}}/verb"
         self._with_id[endpoint.method, prefix, last] = (prepared, parameter[1:-1])
@@ -47,9 +52,10 @@ class HotRoutes:
         head, _, last = path.rpartition("/")
         prefix, _, ident = head.rpartition("/")
         found = self._with_id.get((method, prefix, last))
-        if found is None or not ident:
-            return None, {}
-        return found[0], {found[1]: ident}
+        if found is not None and ident:
+            return found[0], {found[1]: ident}
+        found = self._last.get((method, head))
+        return (found[0], {found[1]: last}) if found is not None and last else (None, {})
 
 
 class App:
@@ -106,7 +112,10 @@ class App:
             answer = await self.pipeline.answer(prepared, scope, headers, receive, path, request_id)
         except ClientGone:
             return
-        await _send(scope, send, answer)
+        if answer.chunks is not None:
+            await stream(scope, receive, send, answer)
+        else:
+            await _send(scope, send, answer)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer) -> None:

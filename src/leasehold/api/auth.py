@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token, or the peer credentials of the Unix socket (OPS-4, OPS-5).
+"""Who is asking: a bearer token, a browser's session, or the Unix socket's peer credentials (OPS-4, 5, 9).
 
 A token, where one is shown, decides alone, on the socket too: a wrong one is refused there rather than
 ignored, so that nobody works with other rights than they think.
@@ -26,6 +26,8 @@ CREDENTIALS = "leasehold.credentials"
 
 NAMES_MAX = 4_096
 """User names kept; when there are more, all are looked up again."""
+
+BySession = Callable[[Mapping[str, Any], Mapping[bytes, bytes]], Principal | None]
 
 ADMIN = Principal(name="token:admin", role="admin", verbs=ROLES["admin"])
 
@@ -62,8 +64,9 @@ class _NoTokens:
 class Gate:
     """Turns a request into a principal. `owner_uid` is who runs the server.
 
-    `rights` are the roles in force. `epoch` grows whenever what was found out before may no longer hold:
-    nobody may remember a principal over that (see `express`).
+    `rights` are the roles in force. `by_session` finds the principal of a browser's session, None where the
+    request shows none. `epoch` grows whenever what was found out before may no longer hold: nobody may
+    remember a principal over that (see `express`).
     """
 
     def __init__(
@@ -72,22 +75,26 @@ class Gate:
         admin_hash: bytes,
         owner_uid: int,
         rights: Rights | None = None,
+        by_session: BySession = lambda scope, headers: None,
         wall_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.wall_ms = wall_ms
         self.tokens: Tokens = _NoTokens()
         self.rights = rights or Rights()
         self.epoch = 0
+        self._by_session = by_session
         self._admin_hash = admin_hash
         self._admins = {0, owner_uid}
         self._names: dict[int, str] = {}
 
     def identify(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Principal:
-        """The principal behind an HTTP request. Raises Unauthenticated."""
+        """The principal behind an HTTP request. Raises Unauthenticated; NotPermitted for a foreign page."""
         authorization = headers.get(b"authorization")
         extensions = scope.get("extensions")
         if authorization is not None:
             return self._by_token(authorization, extensions)
+        if b"cookie" in headers and (principal := self._by_session(scope, headers)) is not None:
+            return principal
         if extensions is not None and PEER in extensions:
             return self.local(extensions[PEER])
         raise Unauthenticated(

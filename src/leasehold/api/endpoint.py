@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -15,15 +15,29 @@ BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
 PathT = TypeVar("PathT")
 
+NO_HEADERS: Mapping[bytes, bytes] = {}
+
+Header = tuple[bytes, bytes]
+
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No query parameters, no path parameters, no body."""
 
 
 class Call(Generic[BodyT, QueryT, PathT]):
-    """One authenticated, decoded call, as a handler sees it."""
+    """One authenticated, decoded call, as a handler sees it. `scheme` is http or https."""
 
-    __slots__ = ("_services", "body", "body_hash", "idempotency_key", "path", "principal", "query")
+    __slots__ = (
+        "_services",
+        "body",
+        "body_hash",
+        "headers",
+        "idempotency_key",
+        "path",
+        "principal",
+        "query",
+        "scheme",
+    )
 
     def __init__(
         self,
@@ -34,6 +48,8 @@ class Call(Generic[BodyT, QueryT, PathT]):
         path: PathT,
         idempotency_key: str | None = None,
         body_hash: bytes = b"",
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+        scheme: str = "http",
     ) -> None:
         self._services = services
         self.principal = principal
@@ -42,6 +58,8 @@ class Call(Generic[BodyT, QueryT, PathT]):
         self.path = path
         self.idempotency_key = idempotency_key
         self.body_hash = body_hash
+        self.headers = headers
+        self.scheme = scheme
 
     @property
     def services(self) -> Services:
@@ -55,6 +73,34 @@ class Plain(msgspec.Struct, frozen=True):
 
     media_type: str
     body: bytes
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+
+
+class Headed(msgspec.Struct, frozen=True):
+    """An answer (None: 204) with headers of its own."""
+
+    answer: Any
+    headers: tuple[Header, ...]
+
+
+class Chunks(Protocol):
+    """What a streamed answer is made of."""
+
+    async def next(self) -> bytes | None:
+        """The next piece, as soon as there is one; None: the answer is over."""
+        ...
+
+    def close(self) -> None:
+        """The caller is gone, or has everything. Called exactly once, also where nothing was asked for."""
+        ...
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """An answer that goes on as things happen. Its route is `hot`: the framework sends whole answers only."""
+
+    media_type: str
+    chunks: Any
 
 
 Handler = Callable[[Any], Awaitable[Any]]

@@ -70,6 +70,7 @@ def _route(prepared: Prepared, pipeline: Pipeline) -> Callable[[Request], Awaita
 
 
 def _response(answer: Answer) -> Response:
+    assert answer.chunks is None, "a streamed route is hot, so it never comes here"
     response = Response(answer.body, answer.status)
     length = [] if answer.status == 204 else [(b"content-length", b"%d" % len(answer.body))]
     response.raw_headers = answer.headers + length

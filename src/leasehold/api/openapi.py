@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from leasehold import __version__
-from leasehold.api.endpoint import Endpoint, Plain
+from leasehold.api.endpoint import Endpoint, Plain, Stream
 from leasehold.api.errors import TITLES, Misdirected, TooSlow, UnsupportedMedia, row
 from leasehold.api.pipeline import IDEMPOTENCY_KEY
 from leasehold.model import errors as domain
@@ -92,7 +92,7 @@ def errors_of(endpoint: Endpoint) -> frozenset[type[LeaseholdError]]:
 
 def _structs(endpoint: Endpoint) -> Iterable[type[msgspec.Struct]]:
     for struct in (endpoint.body, endpoint.query, endpoint.path_params, endpoint.answer):
-        if struct is not None and struct is not Plain:
+        if struct is not None and struct not in (Plain, Stream):
             yield struct
 
 
@@ -153,7 +153,7 @@ def _responses(endpoint: Endpoint) -> JSON:
     if endpoint.answer is None:
         responses["204"] = {"description": "Done.", "headers": _headers(204)}
     else:
-        schema = {"type": "string"} if endpoint.answer is Plain else _ref(endpoint.answer)
+        schema = {"type": "string"} if endpoint.answer in (Plain, Stream) else _ref(endpoint.answer)
         media = endpoint.media_type.partition(";")[0]
         responses["200"] = {
             "description": (endpoint.answer.__doc__ or "").partition("\n")[0] or "Done.",

@@ -14,7 +14,7 @@ import msgspec
 from leasehold.api import validation
 from leasehold.api.auth import Gate
 from leasehold.api.body import BodyReader, ClientGone, Receive, check_json, declared_length, require_json
-from leasehold.api.endpoint import Call, Endpoint, Nothing, Plain
+from leasehold.api.endpoint import Call, Chunks, Endpoint, Headed, Nothing, Plain, Stream
 from leasehold.api.errors import problem
 from leasehold.api.services import Services
 from leasehold.model.errors import (
@@ -59,11 +59,12 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Answer(NamedTuple):
-    """What is sent: status, headers but for content-length, body."""
+    """What is sent: status, headers but for content-length, body; or `chunks` as they come."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    chunks: Chunks | None = None
 
 
 class Prepared:
@@ -149,7 +150,16 @@ class Pipeline:
                 )
         services = self.services
         if endpoint.during_recovery:
-            return await endpoint.handler(Call(services, principal, None, NOTHING, NOTHING))
+            return await endpoint.handler(
+                Call(
+                    services,
+                    principal,
+                    None,
+                    NOTHING,
+                    _params(endpoint, path, self._redactor),
+                    headers=headers,
+                )
+            )
         if services is None or self.stopping:
             raise NotReady("the server is stopping" if self.stopping else self.not_ready)
         if endpoint.lane is None:
@@ -171,13 +181,11 @@ class Pipeline:
         path: dict[str, str],
     ) -> Any:
         endpoint = prepared.endpoint
-        params: Any = NOTHING
-        if endpoint.path_params is not None:
-            if not endpoint.hot:  # Hot ones only look their ids up.
-                path = {name: self._redactor.text(value) for name, value in path.items()}
-            params = validation.converted(path, endpoint.path_params, "path")
+        params = _params(endpoint, path, self._redactor)
         question = _query(endpoint, scope["query_string"], self._redactor)
-        call: Call[Any, Any, Any] = Call(services, principal, None, question, params)
+        call: Call[Any, Any, Any] = Call(
+            services, principal, None, question, params, headers=headers, scheme=scope.get("scheme", "http")
+        )
         if prepared.decode is not None:
             exchange = scope.get(EXCHANGE)
             whole = exchange.body() if exchange is not None else None
@@ -186,7 +194,7 @@ class Pipeline:
             call.body = self._decoded(prepared, headers, raw)
             if endpoint.holds is not None and endpoint.holds(call.body):
                 scope.get(HOLD, _nothing)()
-                return await _while_connected(receive, endpoint.handler(call))  # type: ignore[arg-type]
+                return await while_connected(receive, endpoint.handler(call))  # type: ignore[arg-type]
         return await endpoint.handler(call)
 
     def _decoded(self, prepared: Prepared, headers: Headers, raw: bytes) -> Any:
@@ -205,6 +213,14 @@ class Pipeline:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             check_json(raw)
             raise Malformed("the body is not JSON in UTF-8") from None
+
+
+def _params(endpoint: Endpoint, path: dict[str, str], redactor: Redactor) -> Any:
+    if endpoint.path_params is None:
+        return NOTHING
+    if not endpoint.hot:  # Hot ones only look their ids up.
+        path = {name: redactor.text(value) for name, value in path.items()}
+    return validation.converted(path, endpoint.path_params, "path")
 
 
 def _query(endpoint: Endpoint, raw: bytes, redactor: Redactor) -> Any:
@@ -234,7 +250,7 @@ def _nothing() -> None:
 ResultT = TypeVar("ResultT")
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """Await `work`, and cancel it when the caller goes away. Raises ClientGone then."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
@@ -260,7 +276,15 @@ def success(result: Any, request_id: str) -> Answer:
     if result is None:
         return Answer(204, [correlation], b"")
     if isinstance(result, Plain):
-        return Answer(200, [(b"content-type", result.media_type.encode()), correlation], result.body)
+        kind = (b"content-type", result.media_type.encode())
+        return Answer(result.status, [kind, correlation, *result.headers], result.body)
+    if isinstance(result, Headed):
+        answer = success(result.answer, request_id)
+        answer.headers.extend(result.headers)
+        return answer
+    if isinstance(result, Stream):
+        kind = (b"content-type", result.media_type.encode())
+        return Answer(200, [kind, correlation, _NO_STORE], b"", result.chunks)
     headers = [_JSON, correlation, _NO_STORE]
     retry_after_s = getattr(result, "retry_after_sec", None)
     if retry_after_s is not None:

@@ -1,9 +1,22 @@
-"""All routes of the control plane, in the order in which the documentation shows them."""
+"""All routes: of the control plane, in the order in which the documentation shows them, and of the page."""
 
 from __future__ import annotations
 
 from leasehold.api.endpoint import Endpoint
-from leasehold.api.rest import addon, event, lease, lock, node, scheduler, server, stats, token
+from leasehold.api.rest import (
+    addon,
+    dashboard,
+    event,
+    lease,
+    lock,
+    node,
+    page,
+    scheduler,
+    server,
+    session,
+    stats,
+    token,
+)
 
 TABLES = (
     lease.table,
@@ -13,8 +26,13 @@ TABLES = (
     addon.table,
     event.table,
     stats.table,
+    dashboard.table,
+    session.table,
     token.table,
     server.table,
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for table in TABLES for endpoint in table.endpoints)
+
+PAGES: tuple[Endpoint, ...] = tuple(page.table.endpoints)
+"""What browsers load; no part of the contract of the API."""

@@ -151,7 +151,8 @@ class Services(msgspec.Struct, frozen=True):
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`, `tokens` that behind `/api/tokens`.
+    `/api/addons`, `tokens` that behind `/api/tokens`, `dashboard` and `sessions` those behind
+    `/api/dashboard` and `/api/session`.
     """
 
     leases: Leases
@@ -164,3 +165,5 @@ class Services(msgspec.Struct, frozen=True):
     addons: Addons
     tokens: Tokens
     stats: Any = None
+    dashboard: Any = None
+    sessions: Any = None

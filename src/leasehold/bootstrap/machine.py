@@ -13,6 +13,14 @@ from leasehold.model.charge import Totals
 from leasehold.model.work import Containment
 from leasehold.runtime.redaction import SECRET_KEY
 
+FULL_BYTES = 1 << 20
+"""With less room than this, an error of the store at start is taken for a full disk, and waited for."""
+
+
+def disk_is_full(data: Path) -> bool:
+    found = os.statvfs(data)
+    return found.f_bavail * found.f_frsize < FULL_BYTES
+
 
 def containment() -> Containment:
     """How leased work is held on this machine by a server of this user."""

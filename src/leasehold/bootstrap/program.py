@@ -30,18 +30,20 @@ from leasehold.api.express import Express
 from leasehold.api.hosts import is_loopback
 from leasehold.api.listening import listen, remove_files
 from leasehold.api.pipeline import Pipeline
-from leasehold.api.routes import ENDPOINTS
+from leasehold.api.routes import ENDPOINTS, PAGES
 from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
 from leasehold.api.server_file import CA_FOLDER, SERVER_FILE, write_server_file
 from leasehold.api.services import Services
+from leasehold.api.session import Sessions
 from leasehold.api.tls import Tls, keep
-from leasehold.bootstrap.machine import cgroup_home, detect, secrets, totals_of
+from leasehold.bootstrap.machine import cgroup_home, detect, disk_is_full, secrets, totals_of
+from leasehold.bootstrap.measures import publish_figures
 from leasehold.config import ConfigError, Loaded, load
-from leasehold.control import figures
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
+from leasehold.control.dashboard import Dashboard
 from leasehold.control.history import History
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
@@ -56,7 +58,7 @@ from leasehold.model.errors import LeaseholdError
 from leasehold.ports.signer import SignerError
 from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
 from leasehold.runtime.clock import RealClock, elapsed_ns
-from leasehold.runtime.ids import RandomIds, RequestIds, new_token
+from leasehold.runtime.ids import RandomIds, RequestIds, new_code, new_token
 from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
 from leasehold.runtime.process import raise_file_limit, share_of_files
@@ -67,14 +69,11 @@ from leasehold.runtime.zone import local_zone
 
 log = get_logger(__name__)
 
-COLLECTORS_S, COMMIT_S, DRAIN_S = 1.5, 3.0, 2.0
-"""How long a stop waits for collectors, the last commit, and answers: all of it under 10 s (OPS-28)."""
+PAGES_S, COLLECTORS_S, COMMIT_S, DRAIN_S = 1.0, 1.5, 3.0, 2.0
+"""How long a stop waits for pages, collectors, the last commit, answers: all of it under 10 s (OPS-28)."""
 
 RETRY_START_S = 2.0
 """How often a store that can't be written at start (a full disk) is tried again."""
-
-FULL_BYTES = 1 << 20
-"""With less room than this, an error of the store at start is taken for a full disk, and waited for."""
 
 
 class StartError(Exception):
@@ -118,10 +117,22 @@ class Program:
             file_bytes_max=log_settings.file_bytes_max,
             files_kept=log_settings.files_kept,
         )
-        self.gate = Gate(admin_hash=token_hash, owner_uid=os.getuid(), wall_ms=self.clock.wall_ms)
+        self.sessions = Sessions(
+            self.data,
+            self.clock,
+            new_secret=new_token,
+            new_code=new_code,
+            offload=ThreadLane("sessions").run,
+        )
+        self.gate = Gate(
+            admin_hash=token_hash,
+            owner_uid=os.getuid(),
+            by_session=self.sessions.identify,
+            wall_ms=self.clock.wall_ms,
+        )
         self.pipeline = Pipeline(self.gate, self.redactor)
         self.requests = RequestStats(elapsed_ns)
-        self.app = App(ENDPOINTS, self.pipeline, self.request_ids.new)
+        self.app = App((*ENDPOINTS, *PAGES), self.pipeline, self.request_ids.new)
         self.server = Server(
             StatsMiddleware(self.app, self.requests),
             self.listeners,
@@ -189,6 +200,7 @@ class Program:
             history=History(SqliteSamples(str(self.data)), self.clock),
             addons=self.addon_watch,
         )
+        self._assemble_page()
 
     def _assemble_addons(self) -> None:
         probe = HttpProbe(lambda: self.settings.addons.allowed_hosts, ThreadLane)
@@ -200,6 +212,21 @@ class Program:
         self.addons = AddonService(
             self.ledger, self.addon_watch, probe, folders, ThreadLane("addons"), self.leases.line.dispatch
         )
+
+    def _assemble_page(self) -> None:
+        self.scheduler = SchedulerService(self.leases, lambda: self.settings.quiet.preset)
+        self.dashboard = Dashboard(
+            self.ledger,
+            self.scheduler,
+            self.supervisor.owner,
+            self.sense,
+            self.archive,
+            self.leases.counters,
+            lambda: self.policy,
+        )
+        self.supervisor.on_change = self.dashboard.changed
+        self.dashboard.allowed = lambda who: not who.session or self.sessions.lives(who.session)
+        self.sessions.on_end = lambda sid: self.dashboard.end(lambda who: who.session == sid, "signed out")
 
     def _process_ended(self, lease_id: str) -> None:
         self.leases.process_ended(lease_id)
@@ -220,7 +247,7 @@ class Program:
         """What handlers call."""
         return Services(
             leases=self.leases,
-            scheduler=SchedulerService(self.leases, lambda: self.settings.quiet.preset),
+            scheduler=self.scheduler,
             locks=LockService(self.ledger, lambda: self.policy, self.leases.line.dispatch),
             logs=self.logs,
             ready=lambda: self.supervisor.ready,
@@ -229,20 +256,8 @@ class Program:
             owner=self.supervisor.owner,
             addons=self.addons,
             tokens=self.tokens,
-        )
-
-    def _publish_figures(self) -> None:
-        started_s, telemetry = self.clock.wall_ms() / 1_000, self.telemetry
-        figures.publish(telemetry, self.leases, self.supervisor, self.sense)
-        telemetry.source("leasehold_info", lambda: [((__version__, self.settings.quiet.preset), 1)])
-        telemetry.figure("leasehold_start_time_seconds", lambda: started_s)
-        telemetry.figure("leasehold_loop_lag_seconds", lambda: self.server.loop_lag_s)
-        telemetry.figure("leasehold_log_lines_dropped_total", lambda: self.logs.dropped)
-        telemetry.figure("leasehold_http_in_flight", lambda: self.requests.in_flight)
-        telemetry.source("leasehold_http_requests_total", self.requests.totals)
-        telemetry.source(
-            "leasehold_http_connections",
-            lambda: [((kind,), count) for kind, count in self.server.connections().items()],
+            dashboard=self.dashboard,
+            sessions=self.sessions,
         )
 
     # -- life
@@ -268,10 +283,6 @@ class Program:
             await asyncio.gather(recovery, stopped, certificate, return_exceptions=True)
             await self._stop()
 
-    def _disk_is_full(self) -> bool:
-        found = os.statvfs(self.data)
-        return found.f_bavail * found.f_frsize < FULL_BYTES
-
     def _announce(self) -> None:
         try:
             lan = next((one for one in self.listeners if one.tls is not None), None)
@@ -291,13 +302,13 @@ class Program:
                 await self.supervisor.start()
                 break
             except (StoreError, LeaseholdError) as error:
-                if not isinstance(error, CommitFailed | CommitUnknown) and not self._disk_is_full():
+                if not isinstance(error, CommitFailed | CommitUnknown) and not disk_is_full(self.data):
                     raise StartError(str(error)) from error
                 self.pipeline.not_ready = f"the store can't be written: {error}"
                 log.error("store_unavailable_at_start", why=str(error))
                 await self.store.close()
                 await asyncio.sleep(RETRY_START_S)
-        self._publish_figures()
+        publish_figures(self)
         gc.collect()
         gc.freeze()
         self.pipeline.services = self.services()
@@ -318,6 +329,8 @@ class Program:
         log.info("stopping")
         self.pipeline.stopping = True
         await self.server.stop_accepting()
+        await self._within(PAGES_S, "pages", self.dashboard.close())
+        await self._within(PAGES_S, "sessions", self.sessions.close())
         await self._within(COLLECTORS_S, "collectors", self.sense.stop())
         await self._within(COMMIT_S, "store", self.supervisor.stop(self.archive.close))
         late = await self.server.drain(DRAIN_S)

@@ -16,6 +16,7 @@ from leasehold.cli.session import Failed, tell
 
 MODULES = (
     "up",
+    "open",
     "run_help",
     "status",
     "why",

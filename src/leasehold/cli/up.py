@@ -13,7 +13,9 @@ from leasehold.cli import exits
 from leasehold.cli.session import Failed, Session, verb
 
 if TYPE_CHECKING:
+    from leasehold.client.sync import Client
     from leasehold.config import Loaded
+    from leasehold.wire.session import SignInLink
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what --lan is for: every address of this machine, secured
 
@@ -151,9 +153,17 @@ def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> N
     url = found["url"]
     with Client(Endpoint(socket_path=str(data / SOCKET))) as client:
         status = client.send(calls.STATUS)
+        link = _sign_in_link(client)
     if session.out.as_json:
-        document = {"url": url, "pid": pid, "data": str(data), "preset": status.preset}
-        session.out.document(document | {"was_running": was_running} | _lan(found))
+        document = {
+            "url": url,
+            "pid": pid,
+            "data": str(data),
+            "preset": status.preset,
+            "was_running": was_running,
+            "sign_in": url + link.path if link is not None else None,
+        }
+        session.out.document(document | _lan(found))
         return
     session.out.text(url)
     state = "running already" if was_running else "running"
@@ -163,6 +173,8 @@ def _announce(session: Session, data: Path, pid: int, *, was_running: bool) -> N
     session.say(f"data in {data}; programs without the Unix socket use the token in {data / TOKEN}")
     if found.get("tls_port"):
         _say_lan(session, _lan(found)["lan"])
+    if link is not None:
+        session.say(f"the page, to sign in once within {link.expires_sec // 60} minutes: {url}{link.path}")
     session.say("try: leasehold run -- make test")
 
 
@@ -194,6 +206,18 @@ def _say_lan(session: Session, lan: dict[str, Any]) -> None:
     session.say(
         f'there: curl --cacert ca.pem -H "Authorization: Bearer $LEASEHOLD_TOKEN" {url}/api/scheduler/status'
     )
+
+
+def _sign_in_link(client: Client) -> SignInLink | None:
+    """A link for the page; None from a server of before, that still runs and knows none (OPS-25)."""
+    from leasehold.client import calls
+    from leasehold.model.errors import LeaseholdError
+    from leasehold.wire.session import SignInLinkIn
+
+    try:
+        return client.send(calls.SIGN_IN_LINK, SignInLinkIn())
+    except LeaseholdError:
+        return None
 
 
 def _say_preset(session: Session) -> None:

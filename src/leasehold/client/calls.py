@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, lease, owner, server, stats, token
+from leasehold.wire import addon, dashboard, lease, owner, server, session, stats, token
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -86,6 +86,8 @@ EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 TOKENS = Call(paths.TOKENS, Nothing, token.Tokens)
 CREATE_TOKEN = Call(paths.CREATE_TOKEN, token.TokenIn, token.TokenMade)
 REVOKE_TOKEN = Call(paths.REVOKE_TOKEN, Nothing, Nothing)
+SIGN_IN_LINK = Call(paths.SIGN_IN_LINK, session.SignInLinkIn, session.SignInLink)
+DASHBOARD = Call(paths.DASHBOARD, Nothing, dashboard.DashboardState)
 WHOAMI = Call(paths.WHOAMI, Nothing, server.Whoami)
 HEALTH = Call(paths.HEALTH, Nothing, server.Health)
 READY = Call(paths.READY, Nothing, server.Ready)

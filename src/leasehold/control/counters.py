@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
 from leasehold.ports.archive import Fold
 
 KEYS_MAX = 10_000
 """Holders × codes in memory; beyond it, the holder is counted as `(others)`."""
+
+
+RECENT_MAX = 12
+
+
+class Denial(msgspec.Struct):
+    """The newest denial of one holder and code, and how often it was said since the start."""
+
+    holder: str
+    code: str
+    wall_ms: int
+    count: int
+    sentence: str
 
 
 class Last(msgspec.Struct):
@@ -25,6 +40,7 @@ class Counters:
         self._folds: dict[tuple[str, str], Fold] = {}
         self._last: dict[str, Last] = {}
         self.totals: dict[str, int] = {}
+        self.recent: OrderedDict[tuple[str, str], Denial] = OrderedDict()
 
     def count(self, holder: str, code: str, wall_ms: int, sentence: str = "") -> None:
         key = (holder, code)
@@ -37,8 +53,17 @@ class Counters:
     def denied(self, holder: str, code: str, sentence: str, wall_ms: int, retry_until_ms: int) -> None:
         self.count(holder, code, wall_ms, sentence)
         self.totals[code] = self.totals.get(code, 0) + 1
+        self._note(holder, code, sentence, wall_ms)
         if holder in self._last or len(self._last) < KEYS_MAX:
             self._last[holder] = Last(sentence, wall_ms, retry_until_ms)
+
+    def _note(self, holder: str, code: str, sentence: str, wall_ms: int) -> None:
+        """Keep the newest few, the newest last."""
+        before = self.recent.pop((holder, code), None)
+        count = 1 if before is None else before.count + 1
+        self.recent[holder, code] = Denial(holder, code, wall_ms, count, sentence)
+        if len(self.recent) > RECENT_MAX:
+            self.recent.popitem(last=False)
 
     def last(self, holder: str) -> Last | None:
         return self._last.get(holder)

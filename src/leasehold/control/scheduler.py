@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from leasehold.control import answers, codec, views
 from leasehold.control.lease import LeaseService
@@ -12,6 +12,7 @@ from leasehold.core.state import LEASES, State
 from leasehold.model.errors import NotPermitted
 from leasehold.model.event import Event
 from leasehold.model.lease import Ask
+from leasehold.model.line import Waiter
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
@@ -41,7 +42,7 @@ class SchedulerService:
     ) -> wire.SchedulerStatus:
         view, settings = state.view, self._settings()
         return wire.SchedulerStatus(
-            headline=self._headline(state, settings),
+            headline=self.headline(state, settings),
             quiet_state=view.state if view is not None else "UNKNOWN",
             quiet_score=view.score if view is not None else None,
             reasons=list(view.reasons) if view is not None else [],
@@ -52,7 +53,7 @@ class SchedulerService:
             node_id=state.node_id,
             preset=self._preset(),
             read_only=bool(self._ledger.read_only),
-            notices=self._notices(state),
+            notices=self.notices(state),
         )
 
     def _active(self, state: State, principal: Principal) -> list[wire.LeaseOut]:
@@ -63,17 +64,23 @@ class SchedulerService:
         ]
 
     def _waiting(self, state: State) -> list[wire.WaiterOut]:
+        now_ms = self._ledger.clock.now_ms()
+        return [
+            views.waiter(waiter, state, position, stands, now_ms)
+            for position, (waiter, stands) in enumerate(self.in_line(state, WAITERS_SHOWN), 1)
+        ]
+
+    def in_line(self, state: State, limit: int) -> Iterator[tuple[Waiter, Reason | None]]:
+        """The first of those who wait, in the order of their turns, each with what stands in its way."""
         now_ms, settings = self._ledger.clock.now_ms(), self._settings()
-        shown = []
         walk = state.line.walk(state.flows, settings.line, now_ms, plain_cost)
-        for position in range(1, WAITERS_SHOWN + 1):
+        for _ in range(limit):
             waiter = walk.next()
             if waiter is None:
-                break
+                return
             walk.take()
             stands = admission.reasons(state, waiter.ask, now_ms, settings)
-            shown.append(views.waiter(waiter, state, position, stands[0] if stands else None, now_ms))
-        return shown
+            yield waiter, stands[0] if stands else None
 
     def _ended(self, state: State, rows: Sequence[tuple[str, bytes]]) -> list[wire.LeaseOut]:
         """The last ended leases, newest first: from memory, and after a restart from the archive."""
@@ -85,14 +92,16 @@ class SchedulerService:
                 shown.append(codec.decode(LEASES, name, value))
         return [answers.lease(lease, self._ledger, with_token=False) for lease in shown]
 
-    def _headline(self, state: State, settings: PolicySettings) -> str:
+    def headline(self, state: State, settings: PolicySettings) -> str:
+        """The one sentence, with what keeps the server itself from granting."""
         if state.broken:
             return f"No: an invariant was broken ({state.broken}); restart the server"
         if self._ledger.lost or self._ledger.read_only:
             return f"No: nothing can be written ({self._ledger.lost or self._ledger.read_only})"
         return views.headline(state, state.view, settings)
 
-    def _notices(self, state: State) -> list[str]:
+    def notices(self, state: State) -> list[str]:
+        """What the owner should know beside the headline."""
         notices = []
         if self._ledger.read_only:
             notices.append(

@@ -60,6 +60,8 @@ class Supervisor:
         self._ledger.on_reload = self._reloaded
         self._ledger.on_committed = self._committed
         self.counts: dict[str, int] = {}
+        self.on_change: Callable[[Sequence[Event], bool], None] = lambda events, measured: None
+        """Called with what was committed, or with nothing and True after a measurement."""
 
     @property
     def ready(self) -> tuple[bool, str]:
@@ -108,6 +110,7 @@ class Supervisor:
         self._ledger.alive()
         self.owner.observed(view)
         self.leases.line.dispatch()
+        self.on_change((), True)
 
     def _reloaded(self, state: State) -> None:
         """What the owner said holds before anything is granted."""
@@ -171,6 +174,7 @@ class Supervisor:
                 self._observe(event.subject)
         if not events:
             self.leases.line.dispatch()  # The store takes writes again.
+        self.on_change(events, False)
 
     def _observe(self, lease_id: str) -> None:
         lease = self._ledger.state.ended.get(lease_id)

@@ -11,7 +11,8 @@ class Principal(msgspec.Struct, frozen=True):
     `name` is unique and stable (`user:1000`, `token:admin`); what it holds is charged to `holder`, "" for
     itself. `pid` and `uid` are those of the peer on the Unix socket, else None. `local` is true there: local
     users are exempt from the request bucket (LEASE-4). `token_id` and `expires_wall_ms` are those of the
-    token that it showed, "" and 0 for one without an end.
+    token that it showed, "" and 0 for one without an end. `session` is the id of the browser's session, ""
+    for every other credential.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Principal(msgspec.Struct, frozen=True):
     holder: str = ""
     token_id: str = ""
     expires_wall_ms: int = 0
+    session: str = ""
 
     @property
     def acts_as(self) -> str:

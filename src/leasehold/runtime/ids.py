@@ -43,6 +43,11 @@ class RequestIds:
         return f"{self._bits(64):016x}"
 
 
+def new_code() -> str:
+    """32 hex digits, 128 random bits: a secret of one use and a short life, safe in URLs and to copy."""
+    return secrets.token_hex(16)
+
+
 def new_token() -> str:
     """A credential of 256 random bits, safe in URLs and JSON, to be shown once."""
     return TOKEN_PREFIX + urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()

@@ -1,0 +1,49 @@
+"""`/`, `/sign-in` and `/assets/…`: the page. Open to everybody: it holds nothing until somebody signs in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from leasehold.api.assets import Assets
+from leasehold.api.endpoint import Call, Nothing, Plain, Table
+from leasehold.model.errors import NotFound
+
+table = Table("page")
+
+HTML = "text/html"
+ASSETS = Assets()
+
+
+class AssetPath(msgspec.Struct, frozen=True):
+    name: str
+
+
+@table.endpoint("GET", "/", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True)
+async def get_page(call: Call[None, Nothing, Nothing]) -> Plain:
+    """The page."""
+    return await ASSETS.page(call.headers)
+
+
+@table.endpoint("GET", "/sign-in", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True)
+async def get_sign_in(call: Call[None, Nothing, Nothing]) -> Plain:
+    """The same page: it finds the code behind `#`, and trades it for a session."""
+    return await ASSETS.page(call.headers)
+
+
+@table.endpoint(
+    "GET",
+    "/assets/{name}",
+    verb=None,
+    path_params=AssetPath,
+    answer=Plain,
+    media_type="text/javascript",
+    errors=(NotFound,),
+    during_recovery=True,
+    hot=True,
+)
+async def get_asset(call: Call[None, Nothing, AssetPath]) -> Plain:
+    """One file of the page. Its name holds a hash of its content, so it may be kept for ever."""
+    found = await ASSETS.file(call.path.name, call.headers)
+    if found is None:
+        raise NotFound("the page has no such file; load it again, it was built anew")
+    return found

@@ -1,0 +1,125 @@
+"""From records to the rows of the page. No decisions here."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from leasehold.core.state import State
+from leasehold.model.charge import DEVICE, LOCK
+from leasehold.model.event import Event
+from leasehold.model.lease import Lease
+from leasehold.model.line import Waiter
+from leasehold.model.quiet import QuietAssessment, QuietSettings
+from leasehold.model.refusal import Reason
+from leasehold.wire import dashboard as wire
+
+LEASES_SHOWN = 50
+WAITERS_SHOWN = 20
+TEXT_MAX = 200
+VERDICTS: Mapping[str, wire.Verdict] = {"Yes": "yes", "Only urgent work": "urgent"}
+
+
+def short(text: str) -> str:
+    """A text that a frame has room for."""
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
+
+
+def verdict(headline: str) -> tuple[wire.Verdict, str]:
+    """The answer before the colon of a headline, and the whole of it."""
+    return VERDICTS.get(headline.partition(":")[0], "no"), headline
+
+
+def shown_leases(state: State) -> list[Lease]:
+    """The oldest of those that are held."""
+    return heapq.nsmallest(LEASES_SHOWN, state.leases.values(), key=lambda lease: lease.token)
+
+
+def lease(record: Lease) -> wire.LeaseRow:
+    ask = record.ask
+    named = [name for name, _ in ask.charge.named]
+    return wire.LeaseRow(
+        id=record.lease_id,
+        holder=short(ask.holder),
+        job_type=short(ask.job_type),
+        state=str(record.state),
+        units=ask.charge.units,
+        granted_ms=record.granted_wall_ms,
+        priority=ask.priority.name,
+        label=short(ask.label),
+        cpu_millicores=ask.charge.cpu_millicores,
+        memory_bytes=ask.charge.memory_bytes,
+        devices=[name.removeprefix(DEVICE) for name in named if name.startswith(DEVICE)][:8],
+        locks=[name.removeprefix(LOCK) for name in named if name.startswith(LOCK)][:8],
+        flags=[str(flag) for flag in record.flags],
+        expected_ms=ask.bound_ms,
+    )
+
+
+def usage(state: State, leases: Iterable[Lease]) -> dict[str, wire.Usage]:
+    """What the work of each has used; only where something is known."""
+    found = {}
+    for record in leases:
+        live = state.liveness.get(record.lease_id)
+        if live is not None and (live.cpu_ms or live.memory_bytes or live.progress is not None):
+            found[record.lease_id] = wire.Usage(live.cpu_ms, live.memory_bytes, live.progress)
+    return found
+
+
+def waiting(line: Iterable[tuple[Waiter, Reason | None]], total: int, offset_ms: int) -> wire.Waiting:
+    """Those who wait, with each sentence once. `offset_ms` is the wall clock less the ledger's."""
+    whys: dict[str, int] = {}
+    found = []
+    for waiter, stands in line:
+        sentence = short(stands.sentence) if stands is not None else "next in line"
+        found.append(
+            wire.WaiterRow(
+                ticket=waiter.ticket,
+                holder=short(waiter.ask.holder),
+                job_type=short(waiter.ask.job_type),
+                units=waiter.ask.charge.units,
+                since_ms=waiter.since_ms + offset_ms,
+                priority=waiter.ask.priority.name,
+                why=whys.setdefault(sentence, len(whys)),
+                label=short(waiter.ask.label),
+            )
+        )
+    return wire.Waiting(total, found, list(whys))
+
+
+def decision(event: Event) -> wire.DecisionRow:
+    details = event.details
+    return wire.DecisionRow(
+        seq=event.seq,
+        kind=event.kind,
+        at_ms=event.at_ms,
+        subject=event.subject,
+        holder=short(str(details.get("holder", ""))),
+        job_type=short(str(details.get("job_type", ""))),
+        units=cast(int, details.get("units", 0)),
+        ran_ms=details.get("ran_ms"),
+        reason=short(str(details.get("reason") or details.get("note") or details.get("charged") or "")),
+        by=short(event.actor),
+        until_ms=cast(int, details.get("until_ms", 0)),
+    )
+
+
+def scales(settings: QuietSettings) -> dict[str, wire.InputScale]:
+    """The inputs that count, as they are configured."""
+    return {
+        name: wire.InputScale(ends.label or name, str(ends.group), ends.unit, ends.zero, ends.one)
+        for name, ends in settings.inputs.items()
+        if ends.enabled
+    }
+
+
+def inputs(assessment: QuietAssessment | None) -> dict[str, tuple[float, int]]:
+    """Value and pressure of each input that is known, the pressures as percentages."""
+    if assessment is None:
+        return {}
+    return {
+        name: (round(value, 1), assessment.pressures.get(name, 0) // 100)
+        for name, value in assessment.inputs.items()
+        if value is not None
+    }

@@ -1,0 +1,35 @@
+import { Banner } from "./components/Banner";
+import { ToastView } from "./components/ToastView";
+import { TopBar } from "./components/TopBar";
+import { path } from "./router";
+import { Overview } from "./routes/Overview";
+import { Forbidden, SignIn } from "./routes/SignIn";
+import { connection, lostWhy } from "./state/connection";
+import { signInState } from "./state/signin";
+
+export function App() {
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to content
+      </a>
+      <TopBar />
+      <main id="main" tabIndex={-1}>
+        <Content />
+      </main>
+      <footer class="foot">What you see stays on this machine.</footer>
+      <ToastView />
+    </>
+  );
+}
+
+function Content() {
+  if (signInState.value === "trying" || connection.value === "signed-out") return <SignIn />;
+  if (connection.value === "forbidden") return <Forbidden why={lostWhy.value} />;
+  switch (path.value) {
+    case "/":
+      return <Overview />;
+    default:
+      return <Banner />;
+  }
+}

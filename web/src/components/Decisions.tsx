@@ -1,0 +1,75 @@
+import { decisions, denials, labelOf } from "../state/dashboard";
+import { told, type Tone } from "../models/decision";
+import { counted, personOf, secondOf } from "../models/format";
+import type { Denial } from "../models/dashboard";
+import { Card, Empty } from "./Card";
+import { Icon, type IconName } from "./Icon";
+
+const SHOWN = 14;
+const ICONS: Record<Tone, IconName> = { start: "play", end: "stop", lost: "lost", word: "word", other: "other" };
+
+interface Entry {
+  key: string;
+  at: number;
+  icon: IconName;
+  tone: string;
+  sentence: string;
+  detail: string;
+}
+
+/** What was decided lately, the newest first: grants, ends, refusals, and what the owner said. */
+export function Decisions() {
+  const entries = [...happened(), ...denials.value.map(denied)]
+    .sort((one, other) => other.at - one.at)
+    .slice(0, SHOWN);
+  return (
+    <Card title="Recent decisions" id="decisions">
+      {entries.length === 0 && <Empty>Nothing has been decided yet.</Empty>}
+      <ol class="rows decisions">
+        {entries.map((entry) => (
+          <Row key={entry.key} entry={entry} />
+        ))}
+      </ol>
+    </Card>
+  );
+}
+
+function happened(): Entry[] {
+  const entries: Entry[] = [];
+  for (const event of decisions.value) {
+    const said = told(event, labelOf(event.subject));
+    if (said === null) continue;
+    const { tone, sentence, detail } = said;
+    entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence, detail });
+  }
+  return entries;
+}
+
+function denied(row: Denial): Entry {
+  const times = row.count > 1 ? ` (${counted(row.count, "time")})` : "";
+  return {
+    key: `${row.holder} ${row.code}`,
+    at: row.at_ms,
+    icon: "no",
+    tone: "denied",
+    sentence: `${personOf(row.holder)} was told to wait${times}`,
+    detail: row.reason ?? "",
+  };
+}
+
+function Row({ entry }: { entry: Entry }) {
+  return (
+    <li class="row">
+      <span class={`tone tone-${entry.tone}`}>
+        <Icon name={entry.icon} size={16} />
+      </span>
+      <span class="row-main">
+        <span class="row-what">{entry.sentence}</span>
+        {entry.detail && <span class="row-why">{entry.detail}</span>}
+      </span>
+      <time class="row-time" dateTime={new Date(entry.at).toISOString()}>
+        {secondOf(entry.at)}
+      </time>
+    </li>
+  );
+}

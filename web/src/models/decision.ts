@@ -1,0 +1,76 @@
+// A committed event in words.
+import type { Decision } from "./dashboard";
+import { counted, durationOf, personOf, timeOf } from "./format";
+
+export type Tone = "start" | "end" | "lost" | "word" | "other";
+
+export interface Told {
+  tone: Tone;
+  sentence: string;
+  detail: string;
+}
+
+/** What an event means to a person; null for what only follows another. `label` names the lease's work. */
+export function told(event: Decision, label: string): Told | null {
+  const who = label || (event.holder ? personOf(event.holder) : event.subject);
+  const until = event.until_ms ? ` until ${timeOf(event.until_ms)}` : "";
+  const by = event.by ? personOf(event.by) : "its time";
+  const ran = event.ran_ms == null ? "" : ` after ${durationOf(event.ran_ms)}`;
+  const reason = event.reason ?? "";
+  switch (event.kind) {
+    case "LeaseActivated":
+    case "LeaseHeardAgain":
+      return null;
+    case "LeaseGranted":
+      return line("start", `${who} was granted ${units(event)}`, owner(event, who));
+    case "LeaseReleased":
+      return line("end", `${who} ended${ran}`, reason);
+    case "LeaseExpired":
+      return line("lost", `${who} was lost${ran}`, reason);
+    case "LeaseRevoking":
+      return line("lost", `${who} is being stopped`, reason);
+    case "LeaseRevoked":
+      return line("lost", `${who} was stopped${ran}`, reason);
+    case "LeaseSilent":
+    case "LeaseUnattended":
+      return line("lost", `${who} is silent; its processes still run`, "");
+    case "NodeBlocked":
+      return line("word", `${by} blocked ${device(event)}${until}`, reason);
+    case "NodeAllowed":
+      return line("word", `${by} allowed ${device(event)}${until}`, reason);
+    case "BlockEnded":
+    case "AllowEnded":
+      return line("word", `The word about ${device(event)} ended`, reason);
+    case "PretendsBusy":
+      return line("word", `${by} says: take it for busy${until}`, reason);
+    case "PretendsQuiet":
+      return line("word", `${by} says: take it for quiet${until}`, reason);
+    case "PretendEnded":
+      return line("word", "What is measured counts again", reason);
+    default:
+      return line("other", `${spaced(event.kind)}: ${event.subject}`, reason);
+  }
+}
+
+function line(tone: Tone, sentence: string, detail: string): Told {
+  return { tone, sentence, detail };
+}
+
+function units(event: Decision): string {
+  return event.units ? counted(event.units, "unit") : "what it asked for";
+}
+
+function owner(event: Decision, who: string): string {
+  const name = event.holder ? personOf(event.holder) : "";
+  return name && name !== who ? name : "";
+}
+
+function device(event: Decision): string {
+  const name = event.subject.split("/")[1];
+  return name ? name : "new work";
+}
+
+function spaced(kind: string): string {
+  const words = kind.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,114 @@
+// What the page shows, as signals: each part changes alone.
+import { batch, signal } from "@preact/signals";
+import type {
+  DashboardState,
+  Decision,
+  Denial,
+  Dimension,
+  Head,
+  Input,
+  Lease,
+  Owner,
+  Patch,
+  Scale,
+  Usage,
+  Waiting,
+} from "../models/dashboard";
+
+const DECISIONS_SHOWN = 40;
+const LABELS_MAX = 400;
+
+export const head = signal<Head | null>(null);
+export const scales = signal<Record<string, Scale>>({});
+export const inputs = signal<Record<string, Input>>({});
+export const capacity = signal<Record<string, Dimension>>({});
+export const leases = signal<Lease[]>([]);
+export const leasesTotal = signal(0);
+export const usage = signal<Record<string, Usage>>({});
+export const waiting = signal<Waiting>({ total: 0, rows: [], whys: [] });
+export const decisions = signal<Decision[]>([]);
+export const denials = signal<Denial[]>([]);
+export const owner = signal<Owner | null>(null);
+/** The server's clock at the newest frame, and by how much ours differs from it. */
+export const newestAt = signal(0);
+export const clockOffset = signal(0);
+
+let seq = 0;
+const labels = new Map<string, string>();
+
+/** What a lease was for, as long as the page remembers. */
+export function labelOf(leaseId: string): string {
+  return labels.get(leaseId) ?? "";
+}
+
+/** Forget what belongs to somebody who has signed out. */
+export function forget(): void {
+  seq = 0;
+  labels.clear();
+  batch(() => {
+    head.value = null;
+    owner.value = null;
+    leases.value = [];
+    decisions.value = [];
+    denials.value = [];
+    waiting.value = { total: 0, rows: [], whys: [] };
+  });
+}
+
+/** Everything anew. */
+export function replace(state: DashboardState): void {
+  seq = state.seq;
+  remember(state.leases);
+  batch(() => {
+    apply(state);
+    leases.value = state.leases;
+    decisions.value = state.decisions;
+    at(state.at);
+  });
+}
+
+/** What has changed. One that is older than what is shown is left aside. */
+export function change(patch: Patch): void {
+  if (patch.seq <= seq) return;
+  seq = patch.seq;
+  const { leases: changes, decisions: added, ...parts } = patch;
+  batch(() => {
+    apply(parts);
+    if (changes) changeLeases(changes.set ?? [], changes.gone ?? []);
+    if (added) decisions.value = [...decisions.value, ...added].slice(-DECISIONS_SHOWN);
+    at(patch.at);
+  });
+}
+
+function apply(parts: Partial<DashboardState>): void {
+  if (parts.head) head.value = parts.head;
+  if (parts.scales) scales.value = parts.scales;
+  if (parts.inputs) inputs.value = parts.inputs;
+  if (parts.capacity) capacity.value = parts.capacity;
+  if (parts.leases_total !== undefined) leasesTotal.value = parts.leases_total;
+  if (parts.usage) usage.value = parts.usage;
+  if (parts.waiting) waiting.value = parts.waiting;
+  if (parts.denials) denials.value = parts.denials;
+  if (parts.owner) owner.value = parts.owner;
+}
+
+function changeLeases(set: Lease[], gone: string[]): void {
+  remember(set);
+  const byId = new Map(leases.value.map((lease) => [lease.id, lease]));
+  for (const id of gone) byId.delete(id);
+  for (const lease of set) byId.set(lease.id, lease);
+  leases.value = [...byId.values()].sort((one, other) => one.granted_ms - other.granted_ms);
+}
+
+function remember(shown: Lease[]): void {
+  for (const lease of shown) labels.set(lease.id, lease.label || lease.job_type);
+  for (const id of labels.keys()) {
+    if (labels.size <= LABELS_MAX) break;
+    labels.delete(id);
+  }
+}
+
+function at(ms: number): void {
+  newestAt.value = ms;
+  clockOffset.value = ms - Date.now();
+}
