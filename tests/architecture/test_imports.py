@@ -82,3 +82,15 @@ def test_the_contracts_find_a_wrong_import(tmp_path: Path, module: str, line: st
     assert linted.returncode == 1, linted.stdout + linted.stderr
     kept_or_broken = [row for row in linted.stdout.splitlines() if broken in row and row.endswith("BROKEN")]
     assert kept_or_broken, linted.stdout
+
+
+@pytest.mark.requirement("LEASE-20")
+def test_the_sdk_of_mcp_is_imported_by_its_own_verb_alone() -> None:
+    """It takes a second and tens of megabytes, which neither the server nor any other verb may pay."""
+    program = (
+        "import sys, leasehold.bootstrap, leasehold.cli.app, leasehold.integrations.mcp.agents\n"
+        "leasehold.cli.app.build()\n"
+        "print([name for name in sys.modules if name == 'mcp' or name.startswith(('mcp.', 'mcp_types'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -31,6 +31,7 @@ MODULES = (
     "config",
     "doctor",
     "log_level",
+    "mcp",
     "completion",
 )
 """Each has `register(app)`; the order is that of `leasehold --help`."""

@@ -1,1 +1,1 @@
-"""What other programs build in, to be seen by Leasehold and to ask it first. Imports no server."""
+"""What other programs build in or talk to: each stands on the client, like any caller. Imports no server."""

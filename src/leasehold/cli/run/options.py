@@ -77,6 +77,16 @@ def _slot(text: str) -> tuple[str, int | None]:
     return name, int(count) if separator else None
 
 
+def _descriptor(text: str) -> int:
+    """A descriptor above standard error that is open, made ours alone: the command does not get it."""
+    try:
+        fd = _whole(3, 1_048_576)(text)
+        os.set_inheritable(fd, False)
+    except (OSError, ValueError):
+        raise ValueError("expected the number of an open file descriptor from 3") from None
+    return fd
+
+
 def _expected(text: str) -> int:
     return max(1, round(duration(text)))
 
@@ -139,6 +149,12 @@ OPTIONS: tuple[Option, ...] = (
         "--status-file", "PATH", "write how it ended, as JSON: tells the command's own code from ours", str
     ),
     Option(
+        "--messages-fd",
+        "FD",
+        "messages, and how it ended, as one JSON object a line on this open descriptor",
+        _descriptor,
+    ),
+    Option(
         "--server", "ADDRESS", "http://HOST:PORT, unix:/PATH; by default the one of this user or machine", str
     ),
     Option("--json", "", "messages as one JSON object a line, on standard error"),
@@ -173,6 +189,7 @@ class Wanted:
         self.when_down: str | None = None
         self.ticket: str | None = None
         self.status_file: str | None = None
+        self.messages_fd: int | None = None
         self.server = ""
         self.json = False
         self.quiet = False

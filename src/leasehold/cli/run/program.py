@@ -59,7 +59,7 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     if wanted.help:
         print(options.help_text())
         return exits.DONE
-    voice = Voice(quiet=wanted.quiet, as_json=wanted.json)
+    voice = Voice(quiet=wanted.quiet, as_json=wanted.json, fd=wanted.messages_fd)
     if env.get("LEASEHOLD", "").lower() in ("off", "0", "no"):
         return _become(wanted.command, env, voice)
     run = Run(wanted, env, voice)
@@ -215,7 +215,7 @@ class Run:
 
     def _run(self, asker: Asker, held: Held, waiting: Child) -> int:
         self.lease_id = held.lease_id
-        if asker.waited:
+        if asker.waited or self._voice.for_program:
             self._voice.tell("running", f"running (waited {spell(asker.waited_s())})", lease_id=held.lease_id)
         trouble = waiting.go()
         connection = asker.connection
@@ -262,12 +262,12 @@ class Run:
         return code
 
     def write_status(self, code: int | None) -> None:
-        """Write the status file, if one was asked for.
+        """Write the status file, if one was asked for, and tell it to a program that listens.
 
         `code` is None where the command takes this process over.
         """
         path = self._wanted.status_file
-        if path is None:
+        if path is None and not self._voice.for_program:
             return
         document = {
             "outcome": self.outcome,
@@ -277,6 +277,10 @@ class Run:
             "lease_id": self.lease_id or None,
             "waited_sec": round(self._asker.waited_s(), 3) if self._asker and not self.lease_id else None,
         }
+        if self._voice.for_program:
+            self._voice.tell("status", self.outcome, **document)
+        if path is None:
+            return
         try:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(json.dumps(document) + "\n")

@@ -16,14 +16,17 @@ PREFIX = "leasehold: "
 class Voice:
     """Messages with the prefix, or with `as_json` one object a line.
 
-    On a terminal a waiting line is written over. Nothing here raises: a closed standard error must not end
-    the work.
+    With `fd`, a descriptor for programs, everything goes there instead of standard error, as JSON. On a
+    terminal a waiting line is written over. Nothing here raises: a closed standard error must not end the
+    work.
     """
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
-        self._quiet = quiet
-        self._json = as_json
-        self._terminal = not as_json and os.isatty(2)
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, fd: int | None = None) -> None:
+        self.for_program = fd is not None
+        self._fd = 2 if fd is None else fd
+        self._quiet = quiet and fd is None
+        self._json = as_json or fd is not None
+        self._terminal = not self._json and os.isatty(2)
         self._fleeting = False
 
     def tell(self, kind: str, sentence: str, **figures: Any) -> None:
@@ -67,7 +70,9 @@ class Voice:
 
     def _put(self, text: str) -> None:
         try:
-            os.write(2, text.encode(getattr(sys.stderr, "encoding", None) or "utf-8", "backslashreplace"))
+            os.write(
+                self._fd, text.encode(getattr(sys.stderr, "encoding", None) or "utf-8", "backslashreplace")
+            )
         except OSError:
             self._quiet = True
 
