@@ -89,6 +89,9 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("post", f"{LEASE}/heartbeat", f"{LEASE}/heartbeat", {"ids": {lease["lease_id"]: 1, "lease-x": 2}}),
         ("post", f"{LEASE}/{{lease_id}}/heartbeat", f"{one}/heartbeat", own),
         ("post", f"{LEASE}/{{lease_id}}/report", f"{one}/report", {**own, "progress": 0.5}),
+        ("post", f"{LEASE}/{{lease_id}}/pause", f"{one}/pause", {"note": "a call"}),
+        ("post", f"{LEASE}/{{lease_id}}/resume", f"{one}/resume", {}),
+        ("post", f"{LEASE}/{{lease_id}}/overtime", f"{one}/overtime", own),
         ("get", f"{LEASE}/{{lease_id}}", one, None),
         ("get", "/api/scheduler/status", "/api/scheduler/status", None),
         ("post", "/api/scheduler/explain", "/api/scheduler/explain", {"cost_units": 95}),
@@ -141,7 +144,7 @@ def test_live_answers_conform(server: RealServer) -> None:
     assert {(method, template) for method, template, _, _ in calls} == declared - ELSEWHERE
     for method, template, path, body in calls:
         reply = server.call(method.upper(), path, body)
-        assert reply.status < 300 or path.endswith("/revoke"), (path, reply)
+        assert reply.status < 300 or path.endswith(("/revoke", "/overtime")), (path, reply)
         conforms(reply, method, template)
 
 

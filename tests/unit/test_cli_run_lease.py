@@ -284,9 +284,7 @@ def up(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.requirement("LEASE-28")
 def test_work_that_lost_its_lease_goes_on_under_a_new_one(server: Scripted, start: Start) -> None:
-    """With on_lost=continue: told once, a new lease is asked for with the same process, and that one is
-    released.
-    """
+    """With on_lost=continue: told once, a new lease is asked for with the same process, and is released."""
     server.on["POST", "/request"] = in_turn((200, granted()), (200, granted("lease-2", 8)))
     server.on["POST", "lease-1/heartbeat"] = until_asked_to(server)
     process = start(
@@ -302,6 +300,54 @@ def test_work_that_lost_its_lease_goes_on_under_a_new_one(server: Scripted, star
     assert err.count("the lease is lost (lease-1 has ended (EXPIRED)); the work goes on") == 1
     assert "the work has a new lease, lease-2" in err
     assert server.wait_for("lease-2/release")[0]["fencing_token"] == 8
+
+
+@pytest.mark.requirement("LEASE-28")
+def test_work_that_lost_its_lease_goes_on_overtime(server: Scripted, start: Start) -> None:
+    """The server is told which lease was lost, with its token, and which process goes on."""
+    server.on["POST", "lease-1/heartbeat"] = until_asked_to(server)
+    server.on["POST", "lease-1/overtime"] = in_turn(
+        problem(503, "STORE_UNAVAILABLE", "the disk is full"), (200, granted("lease-2", 8))
+    )
+    process = start("--", "sh", "-c", "echo up; read x; exit 4", stdin=subprocess.PIPE)
+    up(process)
+    server.trouble = ENDED  # type: ignore[attr-defined]
+    asked = server.wait_for("lease-1/overtime", 2)
+    assert (asked[1]["fencing_token"], len(asked[1]["bind"]["pids"])) == (7, 1)
+    server.wait_for("lease-2/heartbeat")
+    _, err = process.communicate("\n", timeout=30)
+    assert process.returncode == 4
+    assert "the work goes on overtime, under lease-2" in err
+    assert len(server.wait_for("/request")) == 1
+
+
+PAUSED = (200, beat(limits=QUICK, action="pause", reason="System is BUSY"))
+
+
+@pytest.mark.requirement("LEASE-14")
+def test_that_the_work_stands_still_is_told_once(server: Scripted, start: Start) -> None:
+    """And that it goes on; the server freezes what it can see, so the work itself is left alone."""
+    runs = (200, beat(limits=QUICK))
+    server.on["POST", "/heartbeat"] = in_turn(runs, PAUSED, PAUSED, runs)
+    process = start("--", "sh", "-c", "echo up; read x; exit 4", stdin=subprocess.PIPE)
+    up(process)
+    server.wait_for("/heartbeat", 6)
+    _, err = process.communicate("\n", timeout=30)
+    assert err.count("the work stands still (System is BUSY)") == 1
+    assert err.count("the work goes on") == 1
+
+
+@pytest.mark.requirement("LEASE-14")
+def test_ctrl_c_reaches_work_that_stands_still(server: Scripted, start: Start) -> None:
+    """It is resumed first: nothing that stands still can take a signal."""
+    server.on["POST", "/heartbeat"] = in_turn((200, beat(limits=QUICK)), PAUSED)
+    process = start("--", "sh", "-c", ARMED)
+    up(process)
+    server.wait_for("/heartbeat", 4)
+    process.send_signal(signal.SIGTERM)
+    code, out, _ = finished(process)
+    assert (code, out) == (9, "term\n")
+    assert server.wait_for("lease-1/resume")
 
 
 @pytest.mark.requirement("LEASE-28", "OPS-30")

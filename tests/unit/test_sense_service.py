@@ -139,6 +139,7 @@ async def test_full_memory_is_panic_at_once_and_names_the_lease_behind_it() -> N
         subject.machine.ours_memory_bytes = int(13.9 * GIB)
         view = await subject.seconds(2.1)
         assert view.state == "PANIC"
+        assert (view.short_of_memory, view.short_of_memory_or_disk) == (True, True)
         assert "lease-a holds 13.9 GiB of it" in view.reasons[0]
         await subject.seconds(20)
         subject.machine.ours_memory_bytes = 0

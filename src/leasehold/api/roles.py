@@ -14,7 +14,7 @@ VERBS: Mapping[str, str] = {
     "lease:bind-any": "bind another user's processes, or a cgroup by its path",
     "limits:exempt": "ask as often as it likes",
     "lease:read": "see leases, the waiting line, capacity, and explanations",
-    "lease:revoke": "end somebody else's lease",
+    "lease:revoke": "end, pause or resume somebody else's lease",
     "lock:set": "set the size of a lock or semaphore, and remove one",
     "node:admission": "block and allow new work on a node, set its windows, pretend that it is busy or quiet",
     "addon:read": "see the registered add-ons, whether they answer, and what is wrong with them",

@@ -49,6 +49,10 @@ class Leases(Protocol):
 
     async def revoke(self, principal: Principal, lease_id: str, body: wire.Revoke) -> wire.LeaseOut: ...
 
+    async def overtime(
+        self, principal: Principal, lease_id: str, body: wire.Overtime
+    ) -> wire.HeavyLeaseResponse: ...
+
     async def get(self, principal: Principal, lease_id: str) -> wire.LeaseOut: ...
 
     async def abandon(self, principal: Principal, ticket: str) -> None: ...
@@ -152,7 +156,7 @@ class Services(msgspec.Struct, frozen=True):
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
     `/api/addons`, `tokens` that behind `/api/tokens`, `dashboard` and `sessions` those behind
-    `/api/dashboard` and `/api/session`.
+    `/api/dashboard` and `/api/session`, `ladder` that which pauses.
     """
 
     leases: Leases
@@ -167,3 +171,4 @@ class Services(msgspec.Struct, frozen=True):
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None
+    ladder: Any = None

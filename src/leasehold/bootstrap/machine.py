@@ -10,7 +10,7 @@ from pathlib import Path
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.model.charge import Totals
-from leasehold.model.work import Containment
+from leasehold.model.work import Containment, WorkQuery
 from leasehold.runtime.redaction import SECRET_KEY
 
 FULL_BYTES = 1 << 20
@@ -25,6 +25,14 @@ def disk_is_full(data: Path) -> bool:
 def containment() -> Containment:
     """How leased work is held on this machine by a server of this user."""
     return LinuxWork().containment()
+
+
+def let_go(data: Path) -> None:
+    """Thaw and loosen all work that a server of this data folder has left in its places."""
+    brakes = LinuxWork(cgroup_home(data)).brakes()
+    left = [WorkQuery(lease_id, cgroup=lease_id) for lease_id in brakes.held()]
+    brakes.thaw(left)
+    brakes.loosen(left)
 
 
 def detect() -> tuple[str, str]:

@@ -45,6 +45,7 @@ from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.dashboard import Dashboard
 from leasehold.control.history import History
+from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import LockService
@@ -183,7 +184,8 @@ class Program:
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens
-        self.supervisor = Supervisor(self.leases, local_zone(), self.tokens)
+        ladder = LadderService(self.leases, work.brakes(), ThreadLane("brakes").run)
+        self.supervisor = Supervisor(self.leases, local_zone(), self.tokens, ladder=ladder)
         self._assemble_addons()
         self.sense = SenseService(
             node_id,
@@ -258,6 +260,7 @@ class Program:
             tokens=self.tokens,
             dashboard=self.dashboard,
             sessions=self.sessions,
+            ladder=self.supervisor.ladder,
         )
 
     # -- life

@@ -1,13 +1,23 @@
-"""`leasehold revoke`: take leases back."""
+"""`leasehold revoke`, `pause`, `resume`: take leases back, have their work stand still, let it go on."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leasehold.cli import exits
 from leasehold.cli.session import Failed, Session, verb
+
+if TYPE_CHECKING:
+    from leasehold.client.calls import Call
+    from leasehold.wire.lease import LeaseOut
+
+IDS = Annotated[list[str] | None, typer.Argument(metavar="ID…")]
+FILTER = Annotated[
+    str, typer.Option("--filter", metavar="TEXT", help="every live lease with this text in its listing")
+]
+NOTE = Annotated[str, typer.Option("--note", metavar="TEXT", help="why; its holder and the events are told")]
 
 
 def register(app: typer.Typer) -> None:
@@ -15,17 +25,12 @@ def register(app: typer.Typer) -> None:
     @verb
     def revoke(
         session: Session,
-        ids: Annotated[list[str] | None, typer.Argument(metavar="ID…")] = None,
-        filter: Annotated[  # noqa: A002
-            str,
-            typer.Option("--filter", metavar="TEXT", help="every live lease with this text in its listing"),
-        ] = "",
+        ids: IDS = None,
+        filter: FILTER = "",  # noqa: A002
         grace: Annotated[
             str, typer.Option("--grace", metavar="TIME", help="time to end by itself: 10s by default")
         ] = "",
-        note: Annotated[
-            str, typer.Option("--note", metavar="TEXT", help="why; its holder and the events are told")
-        ] = "",
+        note: NOTE = "",
     ) -> int:
         """Take leases back: the holder is told to stop, and after its grace period is stopped."""
         from leasehold.cli.amounts import duration, spell
@@ -54,6 +59,43 @@ def register(app: typer.Typer) -> None:
                 left = f"; it has {spell(grace_s)}" if grace_s is not None and not found.ended_at else ""
                 session.out.text(f"{lease_id} is {found.state}{left}")
         return exits.DONE
+
+    @app.command("pause")
+    @verb
+    def pause(session: Session, ids: IDS = None, filter: FILTER = "", note: NOTE = "") -> int:  # noqa: A002
+        """Have work stand still until somebody resumes it; its charge stays, for half an hour."""
+        from leasehold.client import calls
+        from leasehold.wire.lease import Pause
+
+        return _each(session, _chosen(session, ids or [], filter), "pause", calls.PAUSE, Pause(note))
+
+    @app.command("resume")
+    @verb
+    def resume(session: Session, ids: IDS = None, filter: FILTER = "", note: NOTE = "") -> int:  # noqa: A002
+        """Let work go on at once: what a person paused, and what gave way to a busy machine."""
+        from leasehold.client import calls
+        from leasehold.wire.lease import Resume
+
+        return _each(session, _chosen(session, ids or [], filter), "resume", calls.RESUME, Resume(note))
+
+
+def _each(session: Session, chosen: list[str], verb: str, call: Call[Any, LeaseOut], body: object) -> int:
+    """Send the same to each lease and say what came of it."""
+    for lease_id in chosen:
+        if session.dry_run:
+            session.out.text(f"would {verb} {lease_id}")
+            continue
+        found = session.client.send(call, body, path={"lease_id": lease_id})
+        if session.out.as_json:
+            session.out.line(found)
+        elif session.out.quiet:
+            session.out.ids([lease_id])
+        else:
+            now = found.held_back or "it runs"
+            session.out.text(
+                f"{lease_id}: {'stands still' if 'frozen' in found.flags else 'goes on'} ({now})"
+            )
+    return exits.DONE
 
 
 def _chosen(session: Session, ids: list[str], text: str) -> list[str]:

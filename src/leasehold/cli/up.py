@@ -239,14 +239,36 @@ def _down(session: Session, data: Path, *, uninstall: bool) -> int:
         return exits.DONE
     if uninstall and data.exists():
         session.confirm(f"Remove {data} with everything in it: leases, history, token?")
+    if uninstall and pid is not None:
+        _resume_paused(session)
     if pid is None:
         session.say("no server is running")
     else:
         daemon.stop(data, pid)
         session.say(f"stopped (process {pid})")
     if uninstall:
+        from leasehold.bootstrap import let_go
+
+        let_go(data)
         _remove(session, data)
     return exits.DONE
+
+
+def _resume_paused(session: Session) -> None:
+    """Nobody could resume it any more. What can't be asked for now is let go by `let_go`."""
+    from leasehold.client import calls
+    from leasehold.client.lean import Unreachable
+    from leasehold.model.errors import LeaseholdError
+    from leasehold.wire.lease import Resume
+
+    try:
+        for lease in session.client.send(calls.STATUS).active:
+            if "paused" in lease.flags:
+                path = {"lease_id": lease.lease_id}
+                session.client.send(calls.RESUME, Resume("the server is uninstalled"), path=path)
+                session.say(f"{lease.lease_id} was paused and goes on")
+    except (LeaseholdError, Unreachable, Failed) as error:
+        session.say(f"paused work could not be resumed: {error}")
 
 
 def _remove(session: Session, data: Path) -> None:

@@ -92,6 +92,7 @@ def _reasons(session: Session, reasons: list[ReasonOut]) -> None:
 
 def _lease(session: Session, typed: str) -> int:
     from leasehold.cli import words
+    from leasehold.cli.amounts import spell
     from leasehold.cli.ids import lease_id
     from leasehold.client import calls
 
@@ -108,9 +109,15 @@ def _lease(session: Session, typed: str) -> int:
         "silent": "its heartbeats stopped, but its processes live: the charge stays until they end",
         "unattended": "what started it has ended, the work goes on: the charge stays until that ends",
         "overtime": "it goes on without room having been found for it",
+        "frozen": f"its work stands still: {found.held_back}; `leasehold resume` lets it go on at once",
+        "throttled": f"its work may use a tenth of its charge: {found.held_back}",
+        "paused": "a person paused it, so it goes on by `leasehold resume` alone",
+        "resumed": "a person let it go on although the machine is busy; it gives way again after a calm",
     }
     for flag in found.flags:
         out.text(f"  {flag}: {meanings.get(flag, '')}".rstrip(" :"))
+    if found.stood_sec:
+        out.text(f"  stood still for {spell(found.stood_sec)} so far; that is no part of what it ran")
     _asked_and_used(session, found.asked_vs_used)
     return exits.DONE
 

@@ -31,7 +31,7 @@ def charge(held: ChargeOut) -> str:
 
 def lease_row(lease: LeaseOut) -> tuple[object, ...]:
     left = lease.expected_left_sec
-    notes = [*lease.flags, *(text for text in (lease.end_reason, lease.label) if text)]
+    notes = [*lease.flags, *(text for text in (lease.held_back, lease.end_reason, lease.label) if text)]
     if lease.progress is not None:
         notes.insert(0, f"{lease.progress:.0%}")
     return (

@@ -126,12 +126,13 @@ def heartbeat(
     deadline_ms = live.deadline_ms if live is not None else clock.now_ms()
     stops = lease.state is LeaseState.REVOKING
     left_ms = max(0, min(deadline_ms, NEVER_MS) - clock.now_ms())
+    stands = lease.brake if lease.is_frozen else None
     return wire.HeartbeatAnswer(
-        action="stop" if stops else "continue",
+        action="stop" if stops else "pause" if stands is not None else "continue",
         state=str(lease.state),
         expires_at=views.expires_at(deadline_ms, clock.now_ms(), clock.wall_ms()) or "",
         limits=limits_of(lease, settings),
-        reason=lease.revoke_note,
+        reason=stands.why if stands is not None else lease.revoke_note,
         deadline_sec=round(left_ms / 1000, 3) if stops else None,
         cgroup=lease.binding.cgroup,
         low_weight=low_weight,

@@ -13,6 +13,7 @@ from leasehold.control.ledger import Ledger
 from leasehold.control.live import LiveLeases
 from leasehold.control.request import RequestService
 from leasehold.core import lease as life
+from leasehold.core import overtime
 from leasehold.core import waiter as waiting
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.charge import Totals
@@ -200,6 +201,30 @@ class LeaseService(LiveLeases):
             if revoked.state not in (LeaseState.OFFERED, LeaseState.ACTIVE):
                 return self._view(revoked, principal)
             # It was being revoked by somebody else, and that has been taken back: it is still to be done.
+
+    async def overtime(
+        self, principal: Principal, lease_id: str, body: wire.Overtime
+    ) -> wire.HeavyLeaseResponse:
+        """The work of a lost lease goes on: it is charged again, whether there is room or not (LEASE-28).
+
+        Idempotent. Raises NotFound, NotPermitted, StaleToken, LeaseEnded where the work was to end, Conflict
+        where the lease is not lost.
+        """
+        lost = await self.held(lease_id) or await self.find(lease_id)
+        life.check_holder(lost, principal.name, any_holder=False)
+        if lost.token != body.fencing_token:
+            raise life.stale(lost)
+        binding = self._requests.binding(principal, body.bind)
+
+        def decide(state: State, stamp: Stamp) -> Outcome:
+            return overtime.grant(state, lost, stamp, self.settings(), binding)
+
+        granted, durable = self.ledger.submit(decide)
+        if durable is not None:
+            await durable
+            self.started(granted)
+        granted = await self.as_durable(granted)
+        return answers.approved(granted, self.ledger, self.settings())
 
     async def abandon(self, principal: Principal, ticket: str) -> None:
         """Give up a place in line. Idempotent."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from leasehold.control.ledger import Ledger
-from leasehold.core import admission, capacity, dispatch
+from leasehold.core import admission, capacity, dispatch, pause
 from leasehold.core import lease as life
 from leasehold.core import waiter as waiting
 from leasehold.core.reservation import running
@@ -61,7 +61,8 @@ class LineService:
 
         While nobody does, whoever asks is judged alone: the others have their places, and no room is theirs.
         """
-        return bool(self._held) or now_ms < self._reserved_until_ms
+        resuming = bool(self._ledger.state.resuming)
+        return bool(self._held) or resuming or now_ms < self._reserved_until_ms
 
     def let_go(self, ticket: str, future: asyncio.Future[Lease], now_ms: int, retry_s: int | None) -> None:
         """The call is over without a grant.
@@ -95,8 +96,10 @@ class LineService:
                 )
                 future.set_exception(OutcomeUnknown(sentence, retry_after_s=1))
                 future.exception()  # Its call may have ended already.
-        for ticket in self._ledger.state.waiters:
-            if ticket not in self._held:
+        for ticket, waiter in self._ledger.state.waiters.items():
+            if waiter.resumes:  # Nobody calls for it; it is there as long as its lease is.
+                self._ledger.state.presence[ticket] = Presence(True, now_ms, now_ms + line.ticket_ms)
+            elif ticket not in self._held:
                 self._ledger.state.presence[ticket] = Presence(
                     False, now_ms + line.reserve_slack_ms, now_ms + line.ticket_ms
                 )
@@ -131,6 +134,11 @@ class LineService:
             self._more = plan.more
         for waiter in plan.grants if plan is not None else ():
             waiting.leave(waiter, outcome)
+            if waiter.resumes:
+                answered, outcome.answer = outcome.answer, None
+                pause.regain(state, waiter, stamp, settings, outcome)
+                outcome.answer = answered
+                continue
             call = waiting.call_of(waiter, stamp)
             lease = life.grant(state, waiter.ask, stamp, settings, outcome, call=call)
             outcome.answer.append((waiter, lease))

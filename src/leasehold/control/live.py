@@ -79,6 +79,11 @@ class LiveLeases:
             lease = codec.decode(LEASES, lease_id, value)
         return lease
 
+    async def ended_lately(self, at_most: int) -> list[Lease]:
+        """The leases that ended last, from the archive, newest first."""
+        rows = await self.archive.finished(f"/{LEASES}/", limit=at_most)
+        return [codec.decode(LEASES, codec.split_key(key)[1], value) for key, value in rows]
+
     async def held(self, lease_id: str) -> Lease | None:
         """The lease, where it is charged; that it is over is said once it can't be taken back (INV-4)."""
         lease = self.ledger.state.leases.get(lease_id)
@@ -199,6 +204,9 @@ class LiveLeases:
         """
         if lease_id not in self.ledger.state.leases:
             self.timers.drop(lease_id)
+            ticket = self.ledger.state.resuming.get(lease_id)
+            if ticket is not None:  # It waited for room to go on, and needs none any more.
+                self.line.forget(self.ledger.state.waiters[ticket])
             self.line.dispatch()
 
     def to_measure(self) -> list[WorkQuery]:
@@ -208,7 +216,7 @@ class LiveLeases:
         """
         cores = self.totals.cpu_millicores
         leases = self.ledger.state.leases.values()
-        return [_query(lease, cores) for lease in leases if lease.ask.charge.is_work]
+        return [query_of(lease, cores) for lease in leases if lease.ask.charge.is_work or lease.brake]
 
     def take_use(self, uses: Mapping[str, WorkUse]) -> None:
         """What the work of each lease has used so far.
@@ -244,8 +252,8 @@ class LiveLeases:
             self.bindings.follow(lease)
 
 
-def _query(lease: Lease, cores_millicores: int) -> WorkQuery:
-    """Units alone imply their share of the cores (LEASE-24)."""
+def query_of(lease: Lease, cores_millicores: int) -> WorkQuery:
+    """What the host is asked about a lease's work. Units alone imply their share of the cores (LEASE-24)."""
     charge, binding = lease.ask.charge, lease.binding
     return WorkQuery(
         lease.lease_id,

@@ -44,10 +44,10 @@ class RequestService:
             self.settings(),
             totals=self._leases.totals,
             disk_of=self._disk_of,
-            binding=self._binding(principal, body.bind),
+            binding=self.binding(principal, body.bind),
         )
 
-    def _binding(self, principal: Principal, bind: wire.Bind | None) -> Binding:
+    def binding(self, principal: Principal, bind: wire.Bind | None) -> Binding:
         """What a request is bound to from its start.
 
         What it names, else the process behind the Unix socket (LEASE-7).

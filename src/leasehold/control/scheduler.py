@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from leasehold.control import answers, codec, views
 from leasehold.control.lease import LeaseService
-from leasehold.core import admission, learn
+from leasehold.core import admission, capacity, learn
 from leasehold.core.line import plain_cost
 from leasehold.core.state import LEASES, State
 from leasehold.model.errors import NotPermitted
 from leasehold.model.event import Event
-from leasehold.model.lease import Ask
+from leasehold.model.lease import Ask, Flag
 from leasehold.model.line import Waiter
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
@@ -119,6 +119,8 @@ class SchedulerService:
             notices.append(said.closed.sentence)
         if said.mood is not None:
             notices.append(said.mood_sentence)
+        notices.extend(_held_back(state))
+        notices.extend(self._overtime(state))
         unbound = [
             lease.lease_id
             for lease in state.leases.values()
@@ -130,6 +132,16 @@ class SchedulerService:
                 "declared share of cores counts as ours"
             )
         return notices
+
+    def _overtime(self, state: State) -> list[str]:
+        """Over-commit is seen: who causes it, and by how much."""
+        over = [lease for lease in state.leases.values() if Flag.OVERTIME in lease.flags]
+        if not over or state.view is None:
+            return []
+        usable, used = capacity.usable(state.view, self._settings().capacity).units, state.book.units
+        beyond = f"; {used - usable} units more than usable are held" if used > usable else ""
+        first = min(lease.lease_id for lease in over)
+        return [f"{len(over)} lease(s) run overtime after they were lost, {first} among them{beyond}"]
 
     async def explain(self, principal: Principal, body: wire.HeavyLeaseRequest) -> wire.Explanation:
         """The decision for a request without making it (LEASE-17)."""
@@ -214,6 +226,16 @@ class SchedulerService:
         page = events[:limit]
         more = len(events) > limit or len(page) == limit
         return wire.EventPage([_event(event) for event in page], str(page[-1].seq) if more and page else None)
+
+
+def _held_back(state: State) -> list[str]:
+    """How many stand still or are throttled, and why."""
+    found: dict[str, list[str]] = {}
+    for lease_id in sorted(state.braked):
+        brake = state.leases[lease_id].brake
+        if brake is not None:
+            found.setdefault(f"{brake.level}: {brake.why}", []).append(lease_id)
+    return [f"{len(ids)} lease(s) {why}, {ids[0]} among them" for why, ids in found.items()]
 
 
 def _event(event: Event) -> wire.EventOut:

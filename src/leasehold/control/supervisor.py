@@ -9,10 +9,12 @@ from typing import Any
 
 import structlog
 
+from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
 from leasehold.control.token import TokenService
 from leasehold.core import learn
+from leasehold.core.brake import ran_ms
 from leasehold.core.order import below, forgettable
 from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
@@ -47,10 +49,19 @@ EVENTS_KEPT_MS = 90 * 86_400_000
 class Supervisor:
     """One per server. `start` returns when commands are accepted; `stop` leaves running work running."""
 
-    def __init__(self, leases: LeaseService, zone: str = "UTC", tokens: TokenService | None = None) -> None:
+    def __init__(
+        self,
+        leases: LeaseService,
+        zone: str = "UTC",
+        tokens: TokenService | None = None,
+        *,
+        ladder: LadderService | None = None,
+    ) -> None:
+        """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
         self.tokens = tokens
-        self.owner = OwnerService(leases.ledger, zone, leases.line.dispatch)
+        self.ladder = ladder or LadderService(leases)
+        self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
         self._loops: list[asyncio.Task[None]] = []
@@ -93,6 +104,7 @@ class Supervisor:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
+        await self.ladder.stop()
         try:
             await self._flush()
             if self.tokens is not None:
@@ -109,12 +121,19 @@ class Supervisor:
         """A new measurement of the machine: it may have become quieter, so the line is looked at."""
         self._ledger.alive()
         self.owner.observed(view)
+        self.ladder.verify()
+        self._changed()
+
+    def _changed(self) -> None:
+        """The node may be in another state: who is to give way does so, and only then others may start."""
+        self.ladder.look()
         self.leases.line.dispatch()
         self.on_change((), True)
 
     def _reloaded(self, state: State) -> None:
         """What the owner said holds before anything is granted."""
         self.leases.reloaded(state)
+        self.ladder.reloaded(state)
         self.owner.refresh()
 
     async def _every(self, every_ms: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -146,6 +165,7 @@ class Supervisor:
             self.owner.refresh()
             if self.tokens is not None:
                 self.tokens.tick()
+            self.ladder.look()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
@@ -168,6 +188,7 @@ class Supervisor:
 
     def _committed(self, events: Sequence[Event]) -> None:
         """What follows a commit: counts for `/metrics`, and what ended leases teach."""
+        self.ladder.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             if event.kind == "LeaseReleased":
@@ -195,7 +216,7 @@ class Supervisor:
                     continue
                 known = Learned(ends[0].ask.holder, ends[0].ask.job_type)
             for lease in ends:
-                known = learn.observe(known, lease.usage, lease.ended_ms - lease.granted_ms)
+                known = learn.observe(known, lease.usage, ran_ms(lease, lease.ended_ms))
             outcome.changes.append(Change(LEARNED, key, known))
         return outcome
 

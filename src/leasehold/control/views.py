@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from leasehold.core import capacity
+from leasehold.core.brake import ran_ms, stood_ms
 from leasehold.core.learn import Quantiles, Suggestion
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, LOCK, Charge
@@ -63,7 +64,7 @@ def charge(held: Charge) -> ChargeOut:
 def left_sec(lease: Lease, now_ms: int) -> float | None:
     """How much longer it is expected to run; None where nobody said or it is past it."""
     expected_ms = lease.ask.bound_ms
-    left_ms = lease.granted_ms + expected_ms - now_ms
+    left_ms = expected_ms - ran_ms(lease, now_ms)
     return round(left_ms / 1000, 1) if expected_ms and left_ms > 0 else None
 
 
@@ -73,7 +74,7 @@ def holder_ahead(lease: Lease, now_ms: int) -> HolderAhead:
         job_type=lease.ask.job_type,
         cost_units=lease.ask.charge.units,
         label=lease.ask.label,
-        running_sec=round((now_ms - lease.granted_ms) / 1000, 1),
+        running_sec=round(ran_ms(lease, now_ms) / 1000, 1),
         expected_left_sec=left_sec(lease, now_ms),
     )
 
@@ -110,8 +111,12 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
         on_lost=str(ask.on_lost),
         bound=_bound(record),
         cgroup=record.binding.cgroup,
-        running_sec=round((end_ms - record.granted_ms) / 1000, 3),
+        running_sec=round(ran_ms(record, end_ms) / 1000, 3),
+        stood_sec=round(stood_ms(record, end_ms) / 1000, 3),
     )
+    if record.brake is not None:
+        out.held_back = record.brake.why
+        out.held_back_at = rfc3339(record.brake.since_wall_ms)
     if record.ended_ms:
         out.ended_at = rfc3339(record.ended_wall_ms)
         out.end_reason = record.end_reason

@@ -8,7 +8,7 @@ from __future__ import annotations
 from leasehold.core import capacity
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, Charge, Totals
-from leasehold.model.lease import Ask, Constraint
+from leasehold.model.lease import Ask, Constraint, OnBusy
 from leasehold.model.node import STALE_AFTER_MS, NodeView
 from leasehold.model.owner import InForce
 from leasehold.model.priority import Priority
@@ -88,6 +88,8 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
         return [*found, _unknown(view, now_ms)]
     if state.unsettled:
         found.append(_unsettled(state))
+    if _would_give_way(view, ask):
+        found.append(_gives_way(view, ask))
     if not view.always:
         found.extend(_quiet_gates(view, ask, now_ms, lenient=state.owner.lenient))
     if ask.constraints:
@@ -155,6 +157,21 @@ def _quiet_gates(view: NodeView, ask: Ask, now_ms: int, *, lenient: bool) -> lis
         sentence = f"System is {view.state}; waiting for QUIET"
         return [Reason(Code.NOT_QUIET, sentence, f"{cure}; or start=now", figures, RETRY_DEFAULT_S)]
     return []
+
+
+def _would_give_way(view: NodeView, ask: Ask) -> bool:
+    """Whether it would be frozen or taken back as soon as it had started (LEASE-14)."""
+    if view.state != "BUSY" or ask.on_busy not in (OnBusy.PAUSE, OnBusy.STOP):
+        return False
+    return ask.on_busy is OnBusy.STOP or Constraint.NETWORK_HEAVY not in ask.constraints
+
+
+def _gives_way(view: NodeView, ask: Ask) -> Reason:
+    sentence = f"System is {view.state}; with on_busy={ask.on_busy} it would give way at once"
+    cure = f"{view.reasons[0]} must pass" if view.reasons else "a quieter machine"
+    return Reason(
+        Code.NOT_QUIET, sentence, f"{cure}; or on_busy=keep", {"state": view.state}, RETRY_DEFAULT_S
+    )
 
 
 PRESSED_BY = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leasehold.core.heap import Heap
-from leasehold.model.lease import Ask
+from leasehold.model.lease import Ask, OnBusy
 from leasehold.model.line import Waiter
 from leasehold.model.priority import Priority
 
@@ -19,7 +19,7 @@ Shape = tuple[object, ...]
 def shape_of(ask: Ask) -> Shape:
     """What waiters have in common who get the same answer.
 
-    Units, names, node, gate and constraints as they are; cpu, memory, disk and times rounded to an eighth.
+    Units, names, node, gates and constraints as they are; cpu, memory, disk and times rounded to an eighth.
 
     When the first of a shape does not fit, none of its shape is looked at: one of up to an eighth less may
     wait a turn longer.
@@ -37,6 +37,7 @@ def shape_of(ask: Ask) -> Shape:
         rounded(ask.expected_ms),
         ask.constraints,
         ask.disk,
+        ask.on_busy in (OnBusy.PAUSE, OnBusy.STOP),
     )
 
 

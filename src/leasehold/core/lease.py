@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 
-from leasehold.core import capacity, order
+from leasehold.core import brake, capacity, order
 from leasehold.core.state import CALLS, FLOWS, LEASES, Call, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, LeaseEnded, NotFound, NotPermitted, StaleToken
 from leasehold.model.event import Event
@@ -38,6 +38,7 @@ def grant(
     outcome: Outcome,
     *,
     call: Call | None = None,
+    flags: tuple[Flag, ...] = (),
 ) -> Lease:
     """Add a grant to `outcome`.
 
@@ -52,6 +53,7 @@ def grant(
         state=LeaseState.OFFERED,
         granted_ms=stamp.now_ms,
         granted_wall_ms=stamp.wall_ms,
+        flags=flags,
         binding=ask.binding,
     )
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
@@ -221,7 +223,8 @@ def revoke(
         return Outcome(lease)
     outcome = Outcome()
     sentence = f"revoked by {by}" + (f": {note}" if note else "")
-    changed = _with(_move(lease, LeaseState.REVOKING), revoke_note=sentence)
+    # What stands still can't end: its brake is let go with the word to stop.
+    changed = brake.free(_with(_move(lease, LeaseState.REVOKING), revoke_note=sentence), stamp.now_ms)
     outcome.changes.append(Change(LEASES, lease.lease_id, changed))
     outcome.events.append(
         Event(
@@ -244,6 +247,10 @@ def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, w
         changed = _move(lease, LeaseState.REVOKED)
         outcome = _changed(changed, "LeaseRevoked", stamp, {"charged": "until its processes end"})
         outcome.deadlines.append((lease.lease_id, NEVER_MS))
+        return outcome
+    if work_lives and lease.is_frozen:
+        outcome = Outcome(lease)  # Nobody can renew while standing still.
+        outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.ttl_ms))
         return outcome
     if work_lives:
         changed = _with(lease, flags=_flags(lease, Flag.SILENT))
@@ -307,16 +314,17 @@ def _finish(
         end_reason=reason,
         usage=usage if usage is not None else lease.usage,
     )
+    changed = brake.free(changed, stamp.now_ms)
+    ran_ms = brake.ran_ms(changed, stamp.now_ms)
     outcome = Outcome(changed)
     outcome.changes.append(Change(LEASES, lease.lease_id, changed, finished=True))
     if state.view is not None and lease.ask.charge.is_work:
         cost = capacity.dominant_share_cost(lease.ask.charge, state.view.totals)
-        took_ms = stamp.now_ms - lease.granted_ms
         for flow in order.corrected(
-            state.flows, lease.ask, cost, lease.ask.expected_ms, took_ms, settings.line
+            state.flows, lease.ask, cost, lease.ask.expected_ms, ran_ms, settings.line
         ):
             outcome.changes.append(Change(FLOWS, flow.key, flow))
-    details = {"ran_ms": stamp.now_ms - lease.granted_ms, "reason": reason, "holder": lease.ask.holder}
+    details = {"ran_ms": ran_ms, "reason": reason, "holder": lease.ask.holder}
     outcome.events.append(
         Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)
     )
@@ -371,4 +379,6 @@ def _with(
         lease.ended_wall_ms if ended_wall_ms is None else ended_wall_ms,
         lease.end_reason if end_reason is None else end_reason,
         lease.usage if usage is None else usage,
+        lease.brake,
+        lease.stood_ms,
     )

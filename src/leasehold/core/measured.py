@@ -78,6 +78,7 @@ def view(
         pressed=everything_pressed(settings, assessment, host, around, ours, last),
         short_of_memory_or_disk=score(settings, assessment.pressures, only=(Group.MEMORY, Group.DISK))
         < settings.busy_from,
+        short_of_memory=score(settings, assessment.pressures, only=(Group.MEMORY,)) < settings.busy_from,
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from leasehold.core.book import Book
+from leasehold.core.brake import ran_ms, stood_ms
 from leasehold.core.capacity import Usable, constraint_limits, fits, size_of, within_counts
 from leasehold.model.charge import Totals
 from leasehold.model.lease import Ask, Lease
@@ -24,6 +25,9 @@ from leasehold.model.settings import CapacitySettings
 
 OVERRUN_MS = 60_000
 """A lease past its bound is assumed to end after this, or after a tenth of its age where that is more."""
+
+STANDS_MS = 60_000
+"""Frozen work is guessed to stand for so long yet: no freeze is shorter (LEASE-14)."""
 
 
 class Running(msgspec.Struct, frozen=True, gc=False):
@@ -112,8 +116,12 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
 def running(lease: Lease, now_ms: int) -> Running:
     """When a live lease ends: by its bound; past that, in max(60 s, 10 % of its age); else by guess."""
     ask = lease.ask
-    bound = _end(lease.granted_ms, ask.bound_ms, now_ms) if ask.bound_ms else None
-    guess = _end(lease.granted_ms, ask.expected_ms, now_ms) if bound is None else bound
+    began_ms = lease.granted_ms + stood_ms(lease, now_ms)
+    if lease.is_frozen:  # Nobody can promise when it goes on.
+        left_ms = _end(began_ms, ask.bound_ms or ask.expected_ms, now_ms) - now_ms
+        return Running(lease, None, now_ms + STANDS_MS + left_ms)
+    bound = _end(began_ms, ask.bound_ms, now_ms) if ask.bound_ms else None
+    guess = _end(began_ms, ask.expected_ms, now_ms) if bound is None else bound
     return Running(lease, bound, guess)
 
 
@@ -189,13 +197,17 @@ def _why_broken(
         first = min(late, key=lambda lease: lease.lease_id)
         bound_s = first.ask.bound_ms // 1000
         return f"{first.lease_id} of {first.ask.holder} runs longer than its bound of {bound_s} s"
+    frozen = [each.lease for each in leases if each.lease.is_frozen]
+    if frozen:
+        first = min(frozen, key=lambda lease: lease.lease_id)
+        return f"{first.lease_id} of {first.ask.holder} stands still, and its time with it"
     if room.usable.units < kept.usable_units:
         return f"usable units fell from {kept.usable_units} to {room.usable.units}"
     return "the node has less to give than when the time was promised"
 
 
 def _overran(lease: Lease, now_ms: int) -> bool:
-    return lease.granted_ms + lease.ask.bound_ms <= now_ms
+    return ran_ms(lease, now_ms) >= lease.ask.bound_ms
 
 
 def may_start(ask: Ask, reservation: Reservation, now_ms: int) -> bool:

@@ -18,7 +18,7 @@ from leasehold.core.reservation import Reservation
 from leasehold.model.addon import Addon
 from leasehold.model.event import Event
 from leasehold.model.learned import Learned
-from leasehold.model.lease import Lease, Liveness
+from leasehold.model.lease import Flag, Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
@@ -134,6 +134,8 @@ class State:
         self.ended: OrderedDict[str, Lease] = OrderedDict()
         self.ended_shown = ended_shown
         self.unsettled: dict[str, str] = {}
+        self.braked: set[str] = set()
+        self.resuming: dict[str, str] = {}
         # Volatile.
         self.broken = ""
         self.view: NodeView | None = None
@@ -208,6 +210,10 @@ class State:
             self._index_said(name, new, old)
 
     def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
+        if new is not None and not finished and (new.brake is not None or Flag.RESUMED in new.flags):
+            self.braked.add(new.lease_id)
+        elif self.braked and (new or old) is not None:
+            self.braked.discard((new or old).lease_id)  # type: ignore[union-attr]
         if finished:
             assert new is not None
             if old is not None:
@@ -236,11 +242,14 @@ class State:
         gone = None
         if old is not None:
             self.line.remove(key)
+            self.resuming.pop(old.resumes, None)
             count(self.waiters_of, old.ask.holder, -1)
             if new is None:
                 gone = self.presence.pop(key, None)
         if new is not None:
             self.line.add(new)
+            if new.resumes:
+                self.resuming[new.resumes] = key
             count(self.waiters_of, new.ask.holder, 1)
         return gone
 

@@ -11,7 +11,13 @@ from leasehold.model.settings import PolicySettings
 
 
 def join(
-    ask: Ask, stamp: Stamp, settings: PolicySettings, outcome: Outcome, *, call: Call | None = None
+    ask: Ask,
+    stamp: Stamp,
+    settings: PolicySettings,
+    outcome: Outcome,
+    *,
+    call: Call | None = None,
+    resumes: str = "",
 ) -> Waiter:
     """Add a new waiter to `outcome`, at the end of its lane."""
     number = stamp.number + outcome.numbers
@@ -24,6 +30,7 @@ def join(
         due_ms=order.static_due(ask, stamp.now_ms, settings.line),
         call_key=call.key if call is not None else "",
         call_hash=call.body_hash if call is not None else b"",
+        resumes=resumes,
     )
     outcome.changes.append(Change(WAITERS, waiter.ticket, waiter))
     return waiter
@@ -34,7 +41,9 @@ def rejoin(waiter: Waiter, ask: Ask, outcome: Outcome, *, call: Call | None = No
     key, body_hash = (call.key, call.body_hash) if call is not None else ("", b"")
     if waiter.ask == ask and waiter.call_key == key:
         return waiter
-    changed = Waiter(waiter.ticket, waiter.number, ask, waiter.since_ms, waiter.due_ms, key, body_hash)
+    changed = Waiter(
+        waiter.ticket, waiter.number, ask, waiter.since_ms, waiter.due_ms, key, body_hash, waiter.resumes
+    )
     outcome.changes.append(Change(WAITERS, waiter.ticket, changed))
     return changed
 

@@ -40,6 +40,11 @@ class Flag(StrEnum):
     OVERTIME = "overtime"
     FROZEN = "frozen"
     LOST = "lost"
+    THROTTLED = "throttled"
+    PAUSED = "paused"
+    """Frozen by a person, and so thawed by nobody else."""
+    RESUMED = "resumed"
+    """A person let it go on although the machine is busy: spared until it is calm again."""
 
 
 class OnBusy(StrEnum):
@@ -95,6 +100,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     `bound_ms` is the time after which the work will have ended as far as anybody promised (0: nobody did);
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
     `notice` is a sentence for the answer where the request was judged as something less than was asked.
+    `instead_of` is the lost lease whose work goes on under this one (LEASE-28).
     """
 
     holder: str
@@ -114,6 +120,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     binding: Binding = UNBOUND
     notice: str = ""
     label: str = ""
+    instead_of: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -124,10 +131,32 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     bytes_moved: int = 0
 
 
+class BrakeLevel(StrEnum):
+    THROTTLED = "throttled"
+    FROZEN = "frozen"
+
+
+class Brake(msgspec.Struct, frozen=True, gc=False):
+    """How work gives way to the people of its machine (LEASE-14). None on a lease: it runs freely.
+
+    `since_ms` is on the ledger's clock. `by` is the person who paused it, "" where the ladder did;
+    `paused_ms` is when. `owed` is what the lease was charged before a long pause gave it back.
+    """
+
+    level: BrakeLevel
+    since_ms: int
+    since_wall_ms: int
+    why: str
+    by: str = ""
+    paused_ms: int = 0
+    owed: Charge | None = None
+
+
 class Lease(msgspec.Struct, frozen=True, gc=False):
     """The durable record (LEASE-3). Deadlines and progress are volatile and stand in `Liveness`.
 
     `granted_ms` is on the ledger's clock, `granted_wall_ms` and `ended_wall_ms` are wall time for people.
+    `stood_ms` is how long its work stood still in freezes that are over; what it ran is without them.
     """
 
     lease_id: str
@@ -143,6 +172,13 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     ended_wall_ms: int = 0
     end_reason: str = ""
     usage: Usage = Usage()
+    brake: Brake | None = None
+    stood_ms: int = 0
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its work is to stand still, whoever wants that."""
+        return self.brake is not None and self.brake.level is BrakeLevel.FROZEN
 
     @property
     def is_live(self) -> bool:

@@ -13,7 +13,8 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
     `number` orders submissions. `due_ms` is QUEUE-6's static key on the ledger's clock: min(deadline,
     submission + the lane's offset). Whether somebody is connected, and until when room is reserved, is
     volatile: see `Presence`. `call_key` and `call_hash` are those of the Idempotency-Key it was asked with
-    last, so that its grant and the memory of the call are one commit (LEASE-8).
+    last, so that its grant and the memory of the call are one commit (LEASE-8). `resumes` is the paused lease
+    that waits here for the room that it gave back; its `ask` is for that room alone (LEASE-14).
     """
 
     ticket: str
@@ -23,6 +24,7 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
     due_ms: int
     call_key: str = ""
     call_hash: bytes = b""
+    resumes: str = ""
 
 
 class Presence(msgspec.Struct):

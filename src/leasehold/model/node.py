@@ -21,7 +21,8 @@ class NodeView(msgspec.Struct, frozen=True, gc=False):
     off. `foreign_memory_bytes` is memory that others use; `excess_memory_bytes` is by how much bound work
     uses more than its charge (now or in the last 10 minutes), summed. `pressed` maps what a constraint may
     name (`cpu`, `disk`, `disk:<id>`, `network`, `gpu:0`) to a sentence with the figures, only while it is
-    pressed (LEASE-25). `short_of_memory_or_disk`: the pressure of these alone makes it PANIC.
+    pressed (LEASE-25). `short_of_memory_or_disk`, `short_of_memory`: the pressure of these alone makes it
+    PANIC.
     """
 
     node_id: str
@@ -37,6 +38,7 @@ class NodeView(msgspec.Struct, frozen=True, gc=False):
     excess_memory_bytes: int = 0
     pressed: dict[str, str] = {}
     short_of_memory_or_disk: bool = False
+    short_of_memory: bool = False
 
 
 STALE_AFTER_MS = 30_000

@@ -5,10 +5,10 @@ All calls may block on the kernel: call them off the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from leasehold.model.lease import Process
+from leasehold.model.lease import BrakeLevel, Process
 from leasehold.model.snapshot import HostCounters, ProcessStats, Surroundings
 from leasehold.model.work import Containment, OursCounters, WorkQuery
 
@@ -85,6 +85,40 @@ class Work(Protocol):
 
     def places(self) -> tuple[str, ...]:
         """Lease ids that have a place, sorted, also from before a restart."""
+        ...
+
+
+class Brakes(Protocol):
+    """Leased work that gives way to the people of this machine (LEASE-14).
+
+    Each call takes many leases, and returns the ids of those for which it holds now; the others are to be
+    tried again. All of them are idempotent. Wrappers are never touched, and neither is this process.
+    """
+
+    def freeze(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        """Have every process of the work stand still, also what it starts meanwhile. Takes under a second.
+
+        Returns those of which nothing runs any more.
+        """
+        ...
+
+    def thaw(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        """Let it go on where it stood. What others had stopped before stays stopped, where that is known."""
+        ...
+
+    def throttle(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        """A quota of a tenth of `cpu_millicores`, and the least weight. None where no quota can be set."""
+        ...
+
+    def loosen(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        """No quota any more, and the low weight that all leased work has."""
+        ...
+
+    def held(self) -> Mapping[str, BrakeLevel]:
+        """By lease id, the places that are frozen or throttled now, also by a server before this one.
+
+        What was stopped by signals is not known here.
+        """
         ...
 
 

@@ -42,6 +42,7 @@ class Caller:
         self.world = world
         self.name = name
         self.chance = random.Random(f"{world.seed} {name}")
+        self.yields = random.Random(f"{world.seed} {name} yields")
         self.me = Principal(f"user:{name}", "user", USER, local=True, uid=1000)
         self.jobs = jobs
         self.keys = 0
@@ -65,6 +66,7 @@ class Caller:
             priority=chance.choice(("NORMAL", "NORMAL", "LOW", "HIGH", "BACKGROUND", "URGENT")),
             start=chance.choice(("now", "quiet", "quiet")),
             expected_duration_sec=chance.choice((None, 10, 60, 600)),
+            on_busy=self.yields.choice(("keep", "keep", "keep", "throttle", "pause", "stop")),
         )
         kind = chance.randrange(10)
         if kind < 3:
@@ -283,6 +285,8 @@ class Person(Caller):
             kind = self.chance.choices(
                 (self.look, self.take_back, self.lie, self.many, self.leave), (6, 2, 3, 2, 1)
             )[0]
+            if self.yields.randrange(5) == 0:
+                kind = self.hold_back
             try:
                 await kind()
             except (Lost, LeaseholdError):
@@ -301,6 +305,21 @@ class Person(Caller):
         if lease is not None:
             body = wire.Revoke(grace_sec=self.chance.choice((None, 0, 3)))
             await self.call(lambda server: edge.revoke(server, self.me, lease.lease_id, body))
+
+    async def hold_back(self) -> None:
+        """Pause somebody's work, and let it go on some time later, however often that takes."""
+        lease = self._some_lease()
+        if lease is None:
+            return
+        paused = await self.call(lambda server: edge.pause(server, self.me, lease.lease_id))
+        while "paused" in paused.flags:
+            await asyncio.sleep(self.yields.random() * 20)
+            try:
+                paused = await self.call(lambda server: edge.resume(server, self.me, lease.lease_id))
+            except (LeaseEnded, NotFound):
+                return
+            except (Lost, LeaseholdError):
+                continue
 
     async def lie(self) -> None:
         """Show a token that is too old, or another's lease."""

@@ -255,6 +255,26 @@ async def revoke(server: SimulatedServer, me: Principal, lease_id: str, body: wi
     return answer
 
 
+async def pause(server: SimulatedServer, me: Principal, lease_id: str) -> wire.LeaseOut:
+    since_ms = server.boot_ms()
+    answer: wire.LeaseOut = await _about(
+        server, "a pause", lease_id, server.ladder.pause(me, lease_id, wire.Pause())
+    )
+    server.note(f"pause {lease_id} {answer.flags}")
+    server.histories.shown("a pause", lease_id, answer.state, since_ms)
+    return answer
+
+
+async def resume(server: SimulatedServer, me: Principal, lease_id: str) -> wire.LeaseOut:
+    since_ms = server.boot_ms()
+    answer: wire.LeaseOut = await _about(
+        server, "a resume", lease_id, server.ladder.resume(me, lease_id, wire.Resume())
+    )
+    server.note(f"resume {lease_id} {answer.flags}")
+    server.histories.shown("a resume", lease_id, answer.state, since_ms)
+    return answer
+
+
 async def status(server: SimulatedServer, me: Principal) -> wire.SchedulerStatus:
     since_ms = server.boot_ms()
     answer = await server.scheduler.status(me)

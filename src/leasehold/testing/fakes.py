@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from leasehold.model.ids import typed
-from leasehold.model.lease import Process
+from leasehold.model.lease import BrakeLevel, Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery
 from leasehold.testing.virtual_loop import VirtualLoop
 
@@ -131,6 +131,46 @@ class FakeProcesses:
                 entries.remove(entry)
 
         return stop
+
+
+class FakeBrakes:
+    """`ports.host.Brakes` that remembers; `stuck` are leases that do not stand still."""
+
+    def __init__(self) -> None:
+        self.frozen: set[str] = set()
+        self.throttled: set[str] = set()
+        self.stuck: set[str] = set()
+        self.calls: list[tuple[str, tuple[str, ...]]] = []
+
+    def freeze(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        done = self._called("freeze", queries) - self.stuck
+        self.frozen |= done
+        return done
+
+    def thaw(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        done = self._called("thaw", queries)
+        self.frozen -= done
+        return done
+
+    def throttle(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        done = self._called("throttle", queries)
+        self.throttled |= done
+        return done
+
+    def loosen(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        done = self._called("loosen", queries)
+        self.throttled -= done
+        return done
+
+    def held(self) -> dict[str, BrakeLevel]:
+        return dict.fromkeys(sorted(self.throttled), BrakeLevel.THROTTLED) | dict.fromkeys(
+            sorted(self.frozen), BrakeLevel.FROZEN
+        )
+
+    def _called(self, what: str, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        ids = tuple(query.lease_id for query in queries)
+        self.calls.append((what, ids))
+        return frozenset(ids)
 
 
 class PlacesOnly:

@@ -54,6 +54,7 @@ class Histories:
         self.anchor_ms = 0
         self.late_allowed_until_ms = 0
         model.on_end.append(self._ended)
+        model.on_thaw.append(self.thawed)
 
     # -- what was answered
 
@@ -120,6 +121,10 @@ class Histories:
         """A renewal has arrived, whatever becomes of its answer: the deadline may have moved."""
         life = self.lives.setdefault(lease_id, Life(0, 0))
         life.most_ms = max(life.most_ms, self.model.boot_ms() + ttl_ms)
+
+    def thawed(self, lease_id: str) -> None:
+        """What stood still has its full time again."""
+        self.may_be_renewed(lease_id, self.model.settings.lease.ttl_ms)
 
     def gave_up(self, lease_id: str) -> None:
         """Its holder stops relying on it: it sends a release, or is dead."""
@@ -189,6 +194,7 @@ class Histories:
                 or lease_id not in held
                 or lease_id in work_lives
                 or Flag.SILENT in record.flags
+                or record.is_frozen
             ):
                 continue
             if record.state in (LeaseState.REVOKING, LeaseState.REVOKED):

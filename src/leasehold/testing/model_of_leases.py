@@ -15,7 +15,7 @@ from leasehold.control import codec
 from leasehold.control.recovery import INCARNATION_BITS, META_INCARNATION
 from leasehold.core.state import CALLS, LEASES, SEMAPHORES, WAITERS, State
 from leasehold.model.charge import DEVICE, UNITS_TOTAL
-from leasehold.model.lease import TRANSITIONS, Ask, Lease, LeaseState
+from leasehold.model.lease import TRANSITIONS, Ask, Flag, Lease, LeaseState
 from leasehold.model.line import Semaphore, Waiter
 from leasehold.model.node import STALE_AFTER_MS, NodeView
 from leasehold.model.priority import Priority
@@ -52,6 +52,7 @@ class LeaseModel:
         self.token_max = 0
         self.incarnation = 0
         self.broken: list[str] = []
+        self.on_thaw: list[Callable[[str], None]] = []
         self.on_end: list[Callable[[Lease, LeaseState], None]] = []
         self._opening = False
 
@@ -143,7 +144,10 @@ class LeaseModel:
             self.fail(
                 "INV-5", f"{lease.lease_id} is {lease.state}, its events say {[str(each) for each in path]}"
             )
+        thawed = known.record.is_frozen and not lease.is_frozen
         known.record = lease
+        for thaws in self.on_thaw if thawed else ():
+            thaws(lease.lease_id)
         now_ms = self.boot_ms()
         known.states.extend((now_ms, state) for state in (path[1:] if known.states else path))
         if lease.ended_ms:
@@ -156,7 +160,8 @@ class LeaseModel:
     def granted(self, state: State, new: list[Lease], now_ms: int) -> None:
         """INV-1: at this grant everything that is held fits, by the model's own sums."""
         for lease in new:
-            self._fits(state, lease, now_ms)
+            if Flag.OVERTIME not in lease.flags:  # Only these may exceed what there is.
+                self._fits(state, lease, now_ms)
 
     def _fits(self, state: State, lease: Lease, now_ms: int) -> None:
         charge, view, limits = lease.ask.charge, state.view, self.settings.capacity

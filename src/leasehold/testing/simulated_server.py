@@ -10,6 +10,7 @@ from leasehold.adapters.stores.memory import MemoryStore
 from leasehold.adapters.stores.memory_archive import MemoryArchive
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
+from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import PROBE_MS, Ledger
 from leasehold.control.line import plan_now
@@ -33,6 +34,9 @@ ROOM_MS = 100
 TICK_SLACK_MS = 700
 """Room that only time brings (a cool-down, a reservation that lapses) is found by the slow tick."""
 
+
+BRAKES_MS = 2_000
+"""Work obeys its record within this, also after a start of the server."""
 
 NOT_AGAIN_MS = 1 << 62
 
@@ -91,6 +95,7 @@ class SimulatedServer:
         self.waiting: Counter[str] = Counter()
         self._changed_ms = 0
         self._checked_ms: dict[int, int] = {}
+        self._brakes_odd_ms: int | None = None
         self.note = world.note
         self.program.context.run(self._put_together)
 
@@ -109,7 +114,8 @@ class SimulatedServer:
             totals=TOTALS,
             disk_of=lambda path: "vda",
         )
-        self.supervisor = Supervisor(self.leases)
+        self.ladder = LadderService(self.leases, world.brakes, offload)
+        self.supervisor = Supervisor(self.leases, ladder=self.ladder)
         self.scheduler = SchedulerService(self.leases, lambda: "server")
         reloaded, stalled = self.ledger.on_reload, self.ledger.on_stall
 
@@ -145,6 +151,8 @@ class SimulatedServer:
             self.model.granted(state, new, self.clock.now_ms())
         if any(change.finished or change.table in (WAITERS, SEMAPHORES) for change in outcome.changes):
             self.changed()
+        elif any(event.kind in ("LeaseFrozen", "LeaseThawed") for event in outcome.events):
+            self.changed()  # When what stands still will have ended is another question now.
 
     def changed(self) -> None:
         """Something that decides who fits has changed: look soon whether somebody was forgotten."""
@@ -173,6 +181,18 @@ class SimulatedServer:
                 self._checked_ms[allowed_ms] = now_ms if allowed_ms == TICK_SLACK_MS else NOT_AGAIN_MS
                 # Room that only time brought since the change is for the tick to find.
                 self._fits_since(now_ms - self._changed_ms if allowed_ms == ROOM_MS else allowed_ms)
+
+    def check_brakes(self) -> None:
+        """What is to stand still by its record stands, and nothing else, within a second or so (LEASE-14)."""
+        wanted = {name for name, lease in self.ledger.state.leases.items() if lease.is_frozen}
+        odd = {name for name in wanted ^ self.world.brakes.frozen if not self.ledger.is_pending(LEASES, name)}
+        now_ms = self.world.loop.now_ms  # Nothing can be done while the machine sleeps.
+        if not odd:
+            self._brakes_odd_ms = None
+        elif self._brakes_odd_ms is None:
+            self._brakes_odd_ms = now_ms
+        elif now_ms - self._brakes_odd_ms > BRAKES_MS:
+            self.model.fail("LEASE-14", f"{min(odd)} stands still and should not, or should and does not")
 
     def _fits_since(self, ago_ms: int) -> None:
         """Whether somebody who would be granted now would have been then, all else being equal."""

@@ -14,7 +14,7 @@ from leasehold.model.node import NodeView, State
 from leasehold.model.settings import PolicySettings
 from leasehold.ports.store import Batch, StoreError
 from leasehold.testing.edge import Network
-from leasehold.testing.fakes import FakeProcesses, MachineTime, PlacesOnly, SeededIds
+from leasehold.testing.fakes import FakeBrakes, FakeProcesses, MachineTime, PlacesOnly, SeededIds
 from leasehold.testing.faults import DiskFaults, Kind
 from leasehold.testing.histories import Histories
 from leasehold.testing.model_of_leases import LeaseModel
@@ -61,6 +61,7 @@ class World:
         self.histories = Histories(self.model)
         self.processes = FakeProcesses()
         self.work = PlacesOnly(self.processes)
+        self.brakes = FakeBrakes()
         self.faults = DiskFaults(self.chance("disk"), self.met)
         self.disk = WatchedDisk(self)
         self.ids = SeededIds(self.chance("ids"))
@@ -198,6 +199,7 @@ class World:
                 continue
             if self.machine.boot_ms() - well_since_ms > 2_000:
                 server.check_room()
+                server.check_brakes()
             if self.machine.boot_ms() - max(well_since_ms + 2_000, looked_ms) > OVERDUE_MS:
                 looked_ms = self.machine.boot_ms()
                 self.histories.overdue(server.ledger.state.leases, self._with_live_work())

@@ -206,6 +206,28 @@ class Revoke(Input, frozen=True):
     note: Text = ""
 
 
+class Overtime(Input, frozen=True):
+    """`POST /api/scheduler/lease/{id}/overtime`: the lease was lost, and its work goes on (LEASE-28).
+
+    `fencing_token` is that of the lost lease.
+    """
+
+    fencing_token: Token
+    bind: Bind | None = None
+
+
+class Pause(Input, frozen=True):
+    """`POST /api/scheduler/lease/{id}/pause`: the work stands still until a person resumes it."""
+
+    note: Text = ""
+
+
+class Resume(Input, frozen=True):
+    """`POST /api/scheduler/lease/{id}/resume`: the work goes on at once, also while the machine is busy."""
+
+    note: Text = ""
+
+
 class ChargeOut(msgspec.Struct, frozen=True, omit_defaults=True):
     units: int = 0
     cpu_millicores: int = 0
@@ -221,7 +243,11 @@ class BoundProcess(msgspec.Struct):
 
 
 class LeaseOut(msgspec.Struct, omit_defaults=True):
-    """`GET /api/scheduler/lease/{id}`: the record as it is now (LEASE-3)."""
+    """`GET /api/scheduler/lease/{id}`: the record as it is now (LEASE-3).
+
+    `running_sec` is without `stood_sec`, for which its work stood still; `held_back` says why it is frozen or
+    throttled now (LEASE-14).
+    """
 
     lease_id: str
     addon_id: str
@@ -248,6 +274,9 @@ class LeaseOut(msgspec.Struct, omit_defaults=True):
     message: str = ""
     metrics: dict[str, Any] = {}
     running_sec: float = 0.0
+    stood_sec: float = 0.0
+    held_back: str = ""
+    held_back_at: str | None = None
     expected_left_sec: float | None = None
     usage: dict[str, Any] = {}
     asked_vs_used: dict[str, Any] = {}

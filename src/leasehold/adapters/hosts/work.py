@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 from leasehold.adapters.hosts import cgroups, priority
+from leasehold.adapters.hosts.brakes import LinuxBrakes
 from leasehold.adapters.hosts.outside import Outside
 from leasehold.adapters.hosts.processes import stat, tree
 from leasehold.adapters.hosts.sums import Sums
@@ -44,6 +45,10 @@ class LinuxWork:
         groups = self._groups
         has_pressure = groups is not None and groups.kind == "cgroup2"
         self._outside = Outside(cgroups.mounts()[1], groups.homes["cpu"]) if groups and has_pressure else None
+
+    def brakes(self) -> LinuxBrakes:
+        """What freezes and throttles the work that stands in these places."""
+        return LinuxBrakes(self._groups)
 
     # -- places ---------------------------------------------------------------------
 

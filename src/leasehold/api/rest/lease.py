@@ -1,4 +1,4 @@
-"""`/api/scheduler/lease`: ask, renew, report, release, revoke, look (LEASE-9)."""
+"""`/api/scheduler/lease`: ask, renew, report, release, revoke, pause, resume, look (LEASE-9)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from leasehold.wire.lease import (
     HeavyLeaseResponse,
     LeaseId,
     LeaseOut,
+    Overtime,
+    Pause,
     Release,
     Report,
+    Resume,
     Revoke,
 )
 
@@ -139,6 +142,53 @@ async def release_lease(call: Call[Release, Nothing, LeasePath]) -> LeaseOut:
 async def revoke_lease(call: Call[Revoke, Nothing, LeasePath]) -> LeaseOut:
     """End a lease after its grace period; somebody else's takes the right `lease:revoke`."""
     return await call.services.leases.revoke(call.principal, call.path.lease_id, call.body)
+
+
+@table.endpoint(
+    "POST",
+    f"{LEASE}/{{lease_id}}/overtime",
+    verb="lease:request",
+    path_params=LeasePath,
+    body=Overtime,
+    answer=HeavyLeaseResponse,
+    errors=(*OF_ONE, *WRITES),
+    lane="reserved",
+)
+async def overtime_lease(call: Call[Overtime, Nothing, LeasePath]) -> HeavyLeaseResponse:
+    """A new lease for work that goes on after it lost its own: charged without admission, and flagged."""
+    return await call.services.leases.overtime(call.principal, call.path.lease_id, call.body)
+
+
+@table.endpoint(
+    "POST",
+    f"{LEASE}/{{lease_id}}/pause",
+    verb="lease:request",
+    path_params=LeasePath,
+    body=Pause,
+    answer=LeaseOut,
+    errors=(*OF_ONE, *WRITES),
+    lane="normal",
+)
+async def pause_lease(call: Call[Pause, Nothing, LeasePath]) -> LeaseOut:
+    """Have its work stand still until a person resumes it; somebody else's takes the right `lease:revoke`."""
+    answer: LeaseOut = await call.services.ladder.pause(call.principal, call.path.lease_id, call.body)
+    return answer
+
+
+@table.endpoint(
+    "POST",
+    f"{LEASE}/{{lease_id}}/resume",
+    verb="lease:request",
+    path_params=LeasePath,
+    body=Resume,
+    answer=LeaseOut,
+    errors=(*OF_ONE, *WRITES),
+    lane="normal",
+)
+async def resume_lease(call: Call[Resume, Nothing, LeasePath]) -> LeaseOut:
+    """Have its work go on at once, also while the machine is busy, whoever held it back."""
+    answer: LeaseOut = await call.services.ladder.resume(call.principal, call.path.lease_id, call.body)
+    return answer
 
 
 @table.endpoint(

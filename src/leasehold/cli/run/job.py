@@ -23,6 +23,7 @@ PASSED_ON = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
+DEADLY = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 WATCHED: frozenset[signal.Signals] = frozenset(
     {*PASSED_ON, signal.SIGTSTP, signal.SIGCONT, signal.SIGCHLD, WAKE}
@@ -68,6 +69,7 @@ class Job:
         self._voice = voice
         self._watched = watched
         self._stops_when_lost = stops_when_lost
+        self._unbound = unbound
         self._by_clock = stops_when_lost and unbound
         self._child_stopped = False
         self._kill_at_s: float | None = None
@@ -146,10 +148,22 @@ class Job:
         elif number == signal.SIGCONT:
             if self._child_stopped:
                 os.kill(self._pid, signal.SIGCONT)
-        elif number in PASSED_ON and (from_process or self._is_ours_alone(number)):
-            os.kill(self._pid, number)
-            if number == signal.SIGHUP:
-                os.kill(self._pid, signal.SIGCONT)
+        elif number in PASSED_ON:
+            if from_process or self._is_ours_alone(number):
+                os.kill(self._pid, number)
+                if number == signal.SIGHUP:
+                    os.kill(self._pid, signal.SIGCONT)
+            if number in DEADLY and self._renewal.paused:
+                self._wake_up()
+
+    def _wake_up(self) -> None:
+        """Ctrl-C on work that stands still: it has to go on to end. Without a server, as far as we may."""
+        if not self._renewal.resume():
+            from leasehold.cli.run import thaw, tree
+
+            lease_id = self._renewal.held.lease_id
+            thaw.thaw(self._pid, lease_id)
+            tree.send(self._pid, lease_id, signal.SIGCONT)
 
     def _is_ours_alone(self, number: int) -> bool:
         """A terminal that hangs up tells its session's leader alone."""
@@ -164,10 +178,23 @@ class Job:
             self._voice.tell(
                 "lost", f"the lease is lost ({news.sentence}); the work goes on, asking for a new lease"
             )
+        elif news.kind in ("paused", "resumed") and self._unbound:
+            self._hold(news)
         elif news.kind == "silence":
             self._voice.tell("silence", f"{news.sentence}; the work goes on")
         else:
             self._voice.tell(news.kind, news.sentence)
+
+    def _hold(self, news: News) -> None:
+        """The server can't reach the work, so it is stopped and continued here."""
+        from leasehold.cli.run import tree
+
+        lease_id = self._renewal.held.lease_id
+        if news.kind == "resumed":
+            tree.go_on(self._pid, lease_id)
+        elif not tree.hold(self._pid, lease_id):
+            self._voice.tell("running", "some of the work can't be stopped")
+        self._voice.tell(news.kind, news.sentence)
 
     def _stop(self, sentence: str, grace_s: float) -> None:
         if self._kill_at_s is not None:

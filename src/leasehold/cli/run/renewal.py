@@ -28,12 +28,16 @@ LATE_S = 2.0
 ANSWER_S = 5.0
 REPLACE_HOLD_S = 10
 RETRY_S = 1.0
+RESUME_S = 3.0
+"""A server that freezes and thaws a whole tree first."""
 GONE = frozenset({404, 409, 410})
 """The definite answers that a lease is lost. Anything else (no answer, 5xx, a rejected token) is not loss."""
 
 
 class News:
-    """Something the main thread must act on: `lost`, `replaced`, `stop`, `silence`, `heard`."""
+    """Something the main thread must act on: `lost`, `replaced`, `stop`, `silence`, `heard`, `paused`,
+    `resumed`.
+    """
 
     __slots__ = ("deadline_s", "kind", "sentence")
 
@@ -80,6 +84,7 @@ class Renewal:
         self._connection = Connection(endpoint)
         self._end = threading.Event()
         self._silent = False
+        self._paused = False
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="renewal", daemon=True)
 
@@ -124,6 +129,12 @@ class Renewal:
         if self._silent:
             self._silent = False
             self._tell(News("heard", "the server answers again; the lease goes on"))
+        pauses = document.get("action") == "pause"
+        if pauses is not self._paused:
+            self._paused = pauses
+            why = str(document.get("reason") or "")
+            sentence = f"the work stands still ({why})" if pauses else "the work goes on"
+            self._tell(News("paused" if pauses else "resumed", sentence))
         if document.get("action") == "stop" and not self._stopping:
             self._stopping = True
             left_s = document.get("deadline_sec")
@@ -151,7 +162,19 @@ class Renewal:
         return self._ask_again is not None and self._replace(self._ask_again)
 
     def _replace(self, ask: dict[str, Any]) -> bool:
-        """Ask for a new lease for the work that goes on, until there is one or `end`."""
+        """Ask for a new lease for the work that goes on, until there is one or `end`.
+
+        One that is charged without admission; where the server does not know the lost one (any more), one
+        like any other.
+        """
+        while not self._end.is_set():
+            refused = self._overtime()
+            if refused is None:
+                self._end.wait(RETRY_S)
+            elif not refused:
+                return True
+            else:
+                break
         ticket = ""
         while not self._end.is_set():
             document = ask | {"wait_sec": REPLACE_HOLD_S} | ({"ticket": ticket} if ticket else {})
@@ -171,6 +194,43 @@ class Renewal:
             ticket = str(found.get("ticket") or "")
             self._end.wait(RETRY_S if ticket else max(RETRY_S, float(found.get("retry_after_sec") or 0)))
         return False
+
+    def _overtime(self) -> bool | None:
+        """Go on under a lease in place of the lost one. True: refused for good; None: to be tried again."""
+        document: dict[str, Any] = {"fencing_token": self.held.token}
+        if self._connection.endpoint.socket_path:
+            document["bind"] = {"pids": [self._pid]}
+        sent_s = elapsed_s()
+        try:
+            answer = self._connection.call(
+                *self.held.path(paths.OVERTIME), json.dumps(document).encode(), timeout_s=ANSWER_S
+            )
+        except Unreachable:
+            return None
+        if answer.status >= 500 or answer.status == 429:
+            return None
+        found = answer.document()
+        if answer.status != 200 or not found.get("approved"):
+            return True
+        self.held = Held(found, sent_s)
+        self._tell(News("replaced", f"the work goes on overtime, under {self.held.lease_id}"))
+        return False
+
+    @property
+    def paused(self) -> bool:
+        """Whether the work stands still, as far as was heard."""
+        return self._paused
+
+    def resume(self) -> bool:
+        """Have the work go on, so that it can take a signal. False where the server did not do it."""
+        connection = Connection(self._connection.endpoint)
+        try:
+            answer = connection.call(*self.held.path(paths.RESUME), b"{}", timeout_s=RESUME_S)
+        except Unreachable:
+            return False
+        finally:
+            connection.close()
+        return answer.status == 200
 
     @property
     def silent(self) -> bool:

@@ -1,0 +1,119 @@
+"""The port `Brakes` on Linux: freezer and quota of cgroups where there are any, else signals (LEASE-14)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from leasehold.adapters.hosts import freezer, signals
+from leasehold.adapters.hosts.cgroups import Groups
+from leasehold.model.lease import BrakeLevel
+from leasehold.model.work import WorkQuery
+from leasehold.runtime.lean import elapsed_s, pause
+
+FREEZE_S = 0.8
+"""How long all of it may take to stand still, before those that do are reported: it is a second in all."""
+AGAIN_S = 0.005
+
+
+class LinuxBrakes:
+    """Leased work in its place is frozen there, with what of its tree is elsewhere moved to it first.
+
+    Work without a place is stopped by SIGSTOP. A quota needs a place. Limits: a process that hangs in the
+    kernel stands still only when it comes out; what has detached itself and cleared its environment is not
+    found by signals.
+    """
+
+    def __init__(self, groups: Groups | None) -> None:
+        self._groups = groups
+        self._signals = signals.Signals()
+
+    # -- standing still
+
+    def freeze(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        end_s = elapsed_s() + FREEZE_S
+        left = {query.lease_id: query for query in queries}
+        while True:
+            for lease_id, query in list(left.items()):
+                if self._froze(query):
+                    del left[lease_id]
+            if not left or elapsed_s() >= end_s:
+                return frozenset(query.lease_id for query in queries) - left.keys()
+            pause(AGAIN_S)
+
+    def _froze(self, query: WorkQuery) -> bool:
+        """One pass. True where nothing of it runs any more."""
+        place = freezer.freezer_of(self._groups, self._place(query))
+        inside = self._pids(query) if place is not None else frozenset()
+        if os.getpid() in inside:
+            return False  # Whoever freezes itself thaws nobody.
+        outside = [pid for pid in self._members(query) if pid not in inside]
+        if place is None:
+            return self._signals.stop(query.lease_id, outside)
+        outside = [pid for pid in outside if not self._moved(query.cgroup, pid)]
+        stands = place.freeze()
+        return (not outside or self._signals.stop(query.lease_id, outside)) and stands
+
+    def thaw(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        return frozenset(query.lease_id for query in queries if self._thawed(query))
+
+    def _thawed(self, query: WorkQuery) -> bool:
+        place = freezer.freezer_of(self._groups, self._place(query))
+        goes_on = place is None or place.thaw()
+        if place is None or self._signals.stopped(query.lease_id):
+            goes_on = self._signals.go_on(query.lease_id, self._members(query)) and goes_on
+        return goes_on
+
+    # -- slower
+
+    def throttle(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        groups = self._groups
+        if groups is None:
+            return frozenset()
+        for query in queries:
+            for pid in self._members(query) if self._place(query) else ():
+                self._moved(query.cgroup, pid)
+        return frozenset(
+            query.lease_id
+            for query in queries
+            if self._place(query) and freezer.throttle(groups, query.cgroup, query.cpu_millicores)
+        )
+
+    def loosen(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
+        groups = self._groups
+        return frozenset(
+            query.lease_id
+            for query in queries
+            if groups is None or not self._place(query) or freezer.loosen(groups, query.cgroup)
+        )
+
+    # -- looking
+
+    def held(self) -> Mapping[str, BrakeLevel]:
+        groups, found = self._groups, {}
+        for place in groups.leases() if groups is not None else ():
+            at = freezer.freezer_of(groups, place)
+            if at is not None and at.is_asked():
+                found[place] = BrakeLevel.FROZEN
+            elif groups is not None and freezer.is_throttled(groups, place):
+                found[place] = BrakeLevel.THROTTLED
+        return found
+
+    def _place(self, query: WorkQuery) -> str:
+        """Its place among ours; "" where it has none, or stands in a cgroup of somebody else's making."""
+        return "" if query.cgroup.startswith("/") or self._groups is None else query.cgroup
+
+    def _pids(self, query: WorkQuery) -> frozenset[int]:
+        return frozenset(self._groups.pids(query.cgroup)) if self._groups is not None else frozenset()
+
+    def _moved(self, place: str, pid: int) -> bool:
+        return self._groups is not None and self._groups.move(place, pid)
+
+    def _members(self, query: WorkQuery) -> list[int]:
+        """Everything of the work. What has detached itself is looked for only where no place holds it."""
+        found = signals.members(query.processes, "" if self._place(query) else query.lease_id)
+        if self._place(query) and self._groups is not None and not self._groups.freezer:
+            found.extend(
+                sorted(self._pids(query) - set(found))
+            )  # A place that can't freeze still tells who is in.
+        return found
