@@ -136,6 +136,6 @@ def pretend(product: Product) -> str:
         expect(said.returncode == 0, said.stderr)
         denied = server.request(cost_units=1)
         expect(denied["reason"] == "System is BUSY; waiting for QUIET", f"pretended busy: {denied['reason']}")
-        ended = until(lambda: server.request(cost_units=1)["approved"], 20)
-        expect(ended is not None, "it did not end by itself")
+        granted = server.request(cost_units=1, wait_sec=40, ticket=denied["ticket"])
+        expect(granted["approved"], f"it did not end by itself: {granted['reason']}")
         return "denied at once with the exact sentence, granted again by itself after 6 s"
