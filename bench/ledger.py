@@ -11,6 +11,7 @@ each grant and each release must have left its event.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -125,6 +126,8 @@ async def assembled(folder: Path) -> AsyncIterator[Assembly]:
     """Start it, and stop it in the server's order."""
     assembly = Assembly(folder)
     await assembly.supervisor.start()
+    gc.collect()
+    gc.freeze()
     try:
         yield assembly
     finally:

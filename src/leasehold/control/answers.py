@@ -163,10 +163,11 @@ def usage_of(live: Liveness | None, metrics: wire.ReportMetrics | None) -> Usage
     """What the work used: as measured here, or as its holder says where that is more."""
     cpu_ms = memory = moved = 0
     if live is not None:
-        said = live.metrics
-        cpu_ms = max(live.cpu_ms, int(float(said.get("cpu_seconds", 0)) * 1000))
-        memory = max(live.memory_peak_bytes, int(said.get("peak_memory_bytes", 0)))
-        moved = int(said.get("bytes", 0))
+        cpu_ms, memory, said = live.cpu_ms, live.memory_peak_bytes, live.metrics
+        if said:
+            cpu_ms = max(cpu_ms, int(float(said.get("cpu_seconds", 0)) * 1000))
+            memory = max(memory, int(said.get("peak_memory_bytes", 0)))
+            moved = int(said.get("bytes", 0))
     if metrics is not None:
         cpu_ms = max(cpu_ms, int((metrics.cpu_seconds or 0) * 1000))
         memory = max(memory, metrics.peak_memory_bytes or 0)

@@ -93,6 +93,7 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
     live = state.liveness.get(record.lease_id)
     ask = record.ask
     end_ms = record.ended_ms or now_ms
+    stood = stood_ms(record, end_ms)
     out = LeaseOut(
         lease_id=record.lease_id,
         addon_id=ask.holder,
@@ -105,14 +106,14 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
         granted_at=rfc3339(record.granted_wall_ms),
         fencing_token=record.token if with_token else None,
         label=ask.label,
-        flags=[str(flag) for flag in record.flags],
-        constraints=[str(constraint) for constraint in ask.constraints],
+        flags=[str(flag) for flag in record.flags] if record.flags else [],
+        constraints=[str(constraint) for constraint in ask.constraints] if ask.constraints else [],
         on_busy=str(ask.on_busy),
         on_lost=str(ask.on_lost),
         bound=_bound(record),
         cgroup=record.binding.cgroup,
-        running_sec=round(ran_ms(record, end_ms) / 1000, 3),
-        stood_sec=round(stood_ms(record, end_ms) / 1000, 3),
+        running_sec=max(0, end_ms - record.granted_ms - stood) / 1000,
+        stood_sec=stood / 1000,
     )
     if record.brake is not None:
         out.held_back = record.brake.why
@@ -125,7 +126,7 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
     if live is not None:
         out.expires_at = expires_at(live.deadline_ms, now_ms, wall_ms)
         out.last_heartbeat_at = rfc3339(live.renewed_wall_ms) if live.renewed_wall_ms else None
-        out.progress, out.message, out.metrics = live.progress, live.message, dict(live.metrics)
+        out.progress, out.message, out.metrics = live.progress, live.message, live.metrics.copy()
         out.expected_left_sec = left_sec(record, now_ms)
         if live.cpu_ms or live.memory_bytes:
             out.usage = {

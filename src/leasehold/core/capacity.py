@@ -230,6 +230,8 @@ def dominant_share_cost(charge: Charge, totals: Totals) -> int:
     machine.
     """
     cost = charge.units
+    if not (charge.cpu_millicores or charge.memory_bytes or charge.disk_bytes or charge.named):
+        return min(100, max(1, cost))
     for asked, there in (
         (charge.cpu_millicores, totals.cpu_millicores),
         (charge.memory_bytes, totals.memory_bytes),

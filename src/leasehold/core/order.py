@@ -60,6 +60,8 @@ def _plain(name: str) -> str:
 
 def weights(ask: Ask, settings: LineSettings) -> tuple[int, int, int]:
     """The weights of the ask's flows, in the order of `flow_keys`; 1 where nothing is set, never less."""
+    if not settings.tenant_weights and not settings.holder_weights:
+        return 1, 1, max(1, settings.weights[ask.priority])
     return (
         max(1, settings.tenant_weights.get(ask.tenant, 1)),
         max(1, settings.holder_weights.get(ask.holder, 1)),

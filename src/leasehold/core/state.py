@@ -172,7 +172,7 @@ class State:
             self._index_semaphore(key, change.record)
         elif change.table == CALLS:
             self._index_call(old, change.record)
-        else:
+        elif change.table != LEASES:
             self._index_said(change.table, old, change.record)
         if self.unsettled and change.table == LEASES and change.record is None:
             self.unsettled.pop(key, None)

@@ -55,6 +55,9 @@ compile_all(1)
 """A tree like a compile's: always new children, each of which writes while it lives."""
 
 
+AWAITED = "import sys; sys.stdin.read()\n"
+
+
 class Subject(Protocol):
     """One implementation, and how work is put where it can be held."""
 
@@ -71,12 +74,21 @@ class Subject(Protocol):
 
 
 @contextmanager
-def growing(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A tree that forks for ever, and the file that grows as long as any of it runs."""
+def growing(folder: Path, *, waits: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A tree that forks for ever, and the file that grows as long as any of it runs.
+
+    With `waits` it forks only once its standard input has been closed: what is put in a place while it forks
+    may leave somebody outside.
+    """
     path = folder / "grows"
     with open(path, "wb") as file:
         child = subprocess.Popen(
-            [sys.executable, "-c", f"import os; os.dup2({file.fileno()}, 3)\n{GROWING}"],
+            [
+                sys.executable,
+                "-c",
+                f"import os; os.dup2({file.fileno()}, 3)\n{AWAITED if waits else ''}{GROWING}",
+            ],
+            stdin=subprocess.PIPE if waits else None,
             pass_fds=(file.fileno(),),
             start_new_session=True,
         )
@@ -117,8 +129,10 @@ class BrakesContract:
     @pytest.fixture
     def tree(self, subject: Subject, tmp_path: Path) -> Iterator[tuple[WorkQuery, Path]]:
         """A growing tree in its place, thawed and ended afterwards."""
-        with growing(tmp_path) as (child, path):
+        with growing(tmp_path, waits=True) as (child, path):
             query = subject.place(LEASE, identified(child.pid))
+            assert child.stdin is not None
+            child.stdin.close()
             grows(path)
             try:
                 yield query, path
