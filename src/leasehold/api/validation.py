@@ -20,6 +20,9 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`$")
 _EXPECTED = re.compile(r"^Expected (?P<what>.+?)(?:, got `[\w ]+`)?$", re.DOTALL)
 _HARMLESS = {"Number out of range": "a number in range"}
 _PLAIN_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
+_WHOLE = re.compile(r"^-?[0-9]{1,20}$")
+"""A whole number as a query has it: `1.0` and `1e3` are none."""
+
 _STEP = re.compile(r"\.(\w+)|\[([^\]]*)\]")
 
 
@@ -110,6 +113,11 @@ def query(raw: bytes, schema: type[msgspec.Struct]) -> Any:
 
 def converted(given: dict[str, str], schema: type[msgspec.Struct], where: str) -> Any:
     """Texts of a query or a path as their struct. Raises Invalid."""
+    for field in msgspec.structs.fields(schema):
+        text = given.get(field.encode_name)
+        if text is not None and _without_none(field.type) is int and not _WHOLE.match(text):
+            shown = f"$.{field.encode_name}"
+            raise Invalid(f"{where} {shown}: expected int", field=shown, expected="int")
     try:
         return msgspec.convert(given, schema, strict=False)
     except msgspec.ValidationError as error:
