@@ -178,6 +178,17 @@ def server_stopped_long(product: Product) -> str:
     return scenario(product, "server", LONG_STOPPED_S)
 
 
+def moved_clock(scratch: Path) -> tuple[Path, str]:
+    """A file of seconds by which the wall clock is off, and the library that makes a program see it so."""
+    offset, library = scratch / "offset", scratch / "wall_clock.so"
+    offset.write_text("0")
+    source = Path(__file__).parent.parent / "native" / "wall_clock.c"
+    built = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=False)
+    if built.returncode:
+        raise Skipped("no C compiler to build the library that moves the clock")
+    return offset, str(library)
+
+
 @check(
     "pause.wall_clock",
     "The wall clock moved an hour back and forth under the real program: no lease granted twice, none lost that was renewed",
@@ -189,13 +200,8 @@ def wall_clock(product: Product) -> str:
     """Jumps of an hour, both ways, while one lease is renewed, one waits, and one is never renewed."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        offset, library = scratch / "offset", scratch / "wall_clock.so"
-        offset.write_text("0")
-        source = Path(__file__).parent.parent / "native" / "wall_clock.c"
-        built = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=False)
-        if built.returncode:
-            raise Skipped("no C compiler to build the library that moves the clock")
-        with product.server(preload=str(library), WALL_CLOCK_OFFSET_FILE=str(offset)) as server:
+        offset, library = moved_clock(scratch)
+        with product.server(preload=library, WALL_CLOCK_OFFSET_FILE=str(offset)) as server:
             first, second, one, two = two_after_each_other(server, scratch, 75)
             before = live(server)[0]
             shown = set()

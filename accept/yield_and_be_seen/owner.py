@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from accept.harness import Skipped, check, expect
+from accept.ask_first.pauses import moved_clock
+from accept.harness import check, expect
 from accept.product import Product, Server, until
 
 ADMISSION = "/api/nodes/self/admission"
@@ -92,14 +92,9 @@ def block(product: Product) -> str:
 def windows(product: Product) -> str:
     """The wall clock of the real program is moved to minutes around each change."""
     with tempfile.TemporaryDirectory() as folder:
-        offset, library = Path(folder) / "offset", Path(folder) / "wall_clock.so"
-        offset.write_text("0")
-        source = Path(__file__).parent.parent / "native" / "wall_clock.c"
-        built = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=False)
-        if built.returncode:
-            raise Skipped("no C compiler to build the library that moves the clock")
+        offset, library = moved_clock(Path(folder))
         seen = 0
-        with product.server(preload=str(library), WALL_CLOCK_OFFSET_FILE=str(offset)) as server:
+        with product.server(preload=library, WALL_CLOCK_OFFSET_FILE=str(offset)) as server:
             for zone, (start, end), times in DAYS:
                 body = {"effect": "block", "from": start, "to": end, "zone": zone}
                 status, window = server.post(WINDOWS, body)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from leasehold.control import codec
-from leasehold.control.batch import OpenBatch, estimate
+from leasehold.control.batch import OpenBatch, size
 from leasehold.core.state import LEASES, WAITERS, Change, Outcome, State
 from leasehold.model.event import Event
 from leasehold.model.lease import Ask, Binding, Process
@@ -60,7 +60,7 @@ def waiter_change(ask: Ask, **more: object) -> Change:
 )
 def test_the_estimate_is_an_upper_bound(change: Change) -> None:
     """A batch that is closed by estimates never grows past what a store takes."""
-    assert len(codec.encode(change.table, change.record)) <= estimate(change)
+    assert len(codec.encode(change.table, change.record)) <= size(outcome(change))
 
 
 def outcome(*changes: Change) -> Outcome:
@@ -105,7 +105,7 @@ def test_a_batch_closes_before_it_passes_a_limit() -> None:
     for limits in (
         Limits(keys=1_000, bytes=1 << 20, commands=1),
         Limits(keys=1, bytes=1 << 20, commands=1_000),
-        Limits(keys=1_000, bytes=estimate(change), commands=1_000),
+        Limits(keys=1_000, bytes=size(outcome(change)), commands=1_000),
     ):
         batch = OpenBatch()
         assert batch.has_room(outcome(change), limits)

@@ -131,17 +131,12 @@ class OpenBatch:
 
 
 def size(outcome: Outcome) -> int:
-    """The estimate of all its changes, made once."""
+    """An upper bound of the bytes of all its changes, good enough for a store's limit; made once."""
     if outcome.bytes < 0:
         outcome.bytes = RECORD_BYTES * len(outcome.changes) + sum(
             [_written(change) for change in outcome.changes if change.table in TEXTS]
         )
     return outcome.bytes
-
-
-def estimate(change: Change) -> int:
-    """An upper bound of a change's encoded bytes, good enough to stay below a store's limit."""
-    return RECORD_BYTES + (_written(change) if change.table in TEXTS else 0)
 
 
 def _written(change: Change) -> int:

@@ -86,7 +86,7 @@ class _Look(NamedTuple):
 
 
 def _block(sentence: str, cure: str, until_wall_ms: int, wall_ms: int, now_ms: int) -> Block:
-    return Block(sentence, cure, until_wall_ms, now_ms + until_wall_ms - wall_ms)
+    return Block(sentence, cure, now_ms + until_wall_ms - wall_ms)
 
 
 def _noted(note: str) -> str:

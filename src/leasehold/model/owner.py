@@ -78,11 +78,10 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
-    """Why nothing new starts, and until when: in wall time, and on the ledger's clock."""
+    """Why nothing new starts, what would change that, and until when on the ledger's clock."""
 
     sentence: str
     cure: str
-    until_wall_ms: int
     until_ms: int
 
 
