@@ -82,7 +82,7 @@ def test_a_disabled_addon_is_told_so_before_everything_else(charge: Charge) -> N
     """Above a block, a busy machine and what could never fit; for locks too; nobody else is touched."""
     state = State("node-1")
     state.view = quiet(10)
-    state.owner = InForce(0, 1 << 60, {"": Block("blocked", "wait", 1 << 60, 1 << 60)})
+    state.owner = InForce(0, 1 << 60, {"": Block("blocked", "wait", 1 << 60)})
     done(state, addons.register(state, record(), STAMP, "a"))
     done(state, addons.set_enabled(state, "shop", False, STAMP, "a"))
     settings = PolicySettings()
