@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from pathlib import Path
 
@@ -120,6 +122,21 @@ async def test_connections_that_are_not_secured_are_bounded(
         writer.write(HEALTH)
         assert (await answer(reader))[0] == 200
         await closed(writer)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_stop_while_somebody_connects_leaves_no_socket_open(
+    certificates: Certificates, turns: int
+) -> None:
+    """At whichever step of being taken and secured the connection is."""
+    with socket.socket() as client:
+        async with fake_edge(tls=certificates.tls) as edge:
+            client.connect(("127.0.0.1", edge.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        client.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(client.recv, 1) == b""
 
 
 @pytest.mark.requirement("CLUSTER-28")

@@ -15,6 +15,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,6 @@ class Listener:
         self.path = Path(sock.getsockname()) if sock.family == socket.AF_UNIX else None
         self.state = ServerState()
         self.server: asyncio.AbstractServer | None = None
-        self.accepting: asyncio.Task[None] | None = None
         self.handshakes: set[asyncio.Task[None]] = set()
 
     @property
@@ -82,8 +82,8 @@ class Listener:
         """Take no more connections."""
         if self.server is not None:
             self.server.close()
-        if self.accepting is not None:
-            self.accepting.cancel()
+        if self.tls is not None:
+            asyncio.get_running_loop().remove_reader(self.sock)
             self.sock.close()
         for handshake in self.handshakes:
             handshake.cancel()
@@ -140,7 +140,7 @@ class Server:
             if listener.tls is not None:
                 listener.sock.setblocking(False)
                 listener.sock.listen(BACKLOG)
-                listener.accepting = loop.create_task(self._accept(listener, listener.tls))
+                loop.add_reader(listener.sock, self._accept, listener, listener.tls)
             elif listener.sock.family == socket.AF_UNIX:
                 listener.server = await loop.create_unix_server(
                     self._protocol(listener), sock=listener.sock, backlog=BACKLOG
@@ -174,6 +174,7 @@ class Server:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        await asyncio.sleep(0)  # What was accepted in this turn has no transport yet that could be closed.
         for listener in self._listeners:
             for connection in list(listener.state.connections):
                 connection.transport.close()
@@ -192,30 +193,35 @@ class Server:
                 if not connection.tokens.isdisjoint(tokens):
                     connection.cut()
 
-    async def _accept(self, listener: Listener, tls: Tls) -> None:
-        """Take connections and secure them with the certificate of the moment, a bounded number at once."""
+    def _accept(self, listener: Listener, tls: Tls) -> None:
+        """Take the connections that wait and secure them, a bounded number at once."""
         loop = asyncio.get_running_loop()
-        while True:
+        for _ in range(BACKLOG):
             try:
-                sock, _ = await loop.sock_accept(listener.sock)
-            except OSError:
-                await asyncio.sleep(ACCEPT_PAUSE_S)
-                continue
+                sock, _ = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # No file was left, or the client went already.
+                loop.remove_reader(listener.sock)
+                loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listener, tls)
+                return
             if len(listener.handshakes) >= HANDSHAKES_MAX:
                 sock.close()
                 continue
+            sock.setblocking(False)
             handshake = loop.create_task(self._secure(listener, tls, sock))
             listener.handshakes.add(handshake)
-            handshake.add_done_callback(listener.handshakes.discard)
+            handshake.add_done_callback(partial(_secured, listener, sock))
+
+    def _accept_again(self, listener: Listener, tls: Tls) -> None:
+        if listener.sock.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener.sock, self._accept, listener, tls)
 
     async def _secure(self, listener: Listener, tls: Tls, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol(listener), sock, ssl=tls.context, ssl_handshake_timeout=HANDSHAKE_S
-            )
-        except OSError:  # Plain HTTP, an unknown CA on the other side, nothing at all: the client's to mend.
-            sock.close()
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._protocol(listener), sock, ssl=tls.context, ssl_handshake_timeout=HANDSHAKE_S
+        )
 
     def _protocol(self, listener: Listener) -> Callable[[], Connection]:
         def make() -> Connection:
@@ -248,6 +254,17 @@ class Server:
             for connection in list(listener.state.connections):
                 assert isinstance(connection, Connection)
                 connection.sweep(now)
+
+
+def _secured(listener: Listener, sock: socket.socket, handshake: asyncio.Task[None]) -> None:
+    """Close what could not be secured: plain HTTP, an unknown CA there, silence, a stop before it began."""
+    listener.handshakes.discard(handshake)
+    if handshake.cancelled():
+        sock.close()
+    elif (error := handshake.exception()) is not None:
+        sock.close()
+        if not isinstance(error, OSError):  # An OSError is the client's to mend.
+            raise error
 
 
 def tcp_socket(host: str, port: int, *, secured: bool = False) -> socket.socket:
