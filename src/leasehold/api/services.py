@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
+from leasehold.wire import guard as guard_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import token as token_wire
@@ -132,6 +133,16 @@ class Addons(Protocol):
     async def tell(self, principal: Principal, addon_id: str, body: addon_wire.AddonStatsIn) -> None: ...
 
 
+class Guards(Protocol):
+    """The service of software that runs by itself and gives way."""
+
+    async def guards(self) -> guard_wire.Guards: ...
+
+    async def guard(self, principal: Principal, body: guard_wire.GuardIn) -> guard_wire.GuardOut: ...
+
+    async def remove(self, principal: Principal, lease_id: str) -> None: ...
+
+
 class Tokens(Protocol):
     """The service of credentials that people make for programs."""
 
@@ -155,8 +166,8 @@ class Services(msgspec.Struct, frozen=True):
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`, `tokens` that behind `/api/tokens`, `dashboard` and `sessions` those behind
-    `/api/dashboard` and `/api/session`, `ladder` that which pauses.
+    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`,
+    `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`, `ladder` that which pauses.
     """
 
     leases: Leases
@@ -168,6 +179,7 @@ class Services(msgspec.Struct, frozen=True):
     owner: Owner
     addons: Addons
     tokens: Tokens
+    guards: Guards
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None

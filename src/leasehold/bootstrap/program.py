@@ -15,7 +15,7 @@ from typing import Any
 from leasehold import __version__
 from leasehold.adapters.addons.folders import LocalFolders
 from leasehold.adapters.addons.http import HttpProbe
-from leasehold.adapters.hosts.addresses import own_names
+from leasehold.adapters.hosts.containers import Containers, sockets_of
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
@@ -27,15 +27,15 @@ from leasehold.api.app import App
 from leasehold.api.auth import Gate
 from leasehold.api.credentials import admin_hash, rights
 from leasehold.api.express import Express
-from leasehold.api.hosts import is_loopback
 from leasehold.api.listening import listen, remove_files
 from leasehold.api.pipeline import Pipeline
 from leasehold.api.routes import ENDPOINTS, PAGES
 from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
-from leasehold.api.server_file import CA_FOLDER, SERVER_FILE, write_server_file
+from leasehold.api.server_file import SERVER_FILE, write_server_file
 from leasehold.api.services import Services
 from leasehold.api.session import Sessions
-from leasehold.api.tls import Tls, keep
+from leasehold.api.tls import keep
+from leasehold.bootstrap.certificate import tls_of
 from leasehold.bootstrap.machine import cgroup_home, detect, disk_is_full, secrets, totals_of
 from leasehold.bootstrap.measures import publish_figures
 from leasehold.config import ConfigError, Loaded, load
@@ -44,6 +44,7 @@ from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.dashboard import Dashboard
+from leasehold.control.guard import GuardService
 from leasehold.control.history import History
 from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
@@ -145,25 +146,8 @@ class Program:
     def _listen(self) -> list[Listener]:
         settings = self.settings
         run_dir = Path(settings.run_dir)
-        return listen(self.data, run_dir, settings.host, settings.port, self._tls(), settings.tls.port)
-
-    def _tls(self) -> Tls | None:
-        """What an address that other machines reach is secured with; None for loopback (OPS-4)."""
-        if is_loopback(self.settings.host):
-            return None
-        if not self.settings.tls.enabled:
-            raise StartError(
-                f"refusing to listen on {self.settings.host}: any address but loopback needs TLS, and "
-                "tls.enabled is off; turn it on, or use 127.0.0.1 and reach it through ssh -L"
-            )
-        # Only here: the library is nothing that a server on loopback has to carry.
-        from leasehold.adapters.signers.identity import Identity
-        from leasehold.adapters.signers.own import OwnSigner
-
-        folder, wall_ms = self.data / CA_FOLDER, self.clock.wall_ms
-        signer = OwnSigner(folder, socket.gethostname(), wall_ms)
-        names = lambda: own_names(self.settings.host, self.settings.tls.names)  # noqa: E731
-        return Tls(Identity(folder, signer, names, wall_ms).issue)
+        tls = tls_of(settings, lambda: self.settings, self.clock.wall_ms)
+        return listen(self.data, run_dir, settings.host, settings.port, tls, settings.tls.port)
 
     def _assemble(self) -> None:
         host, work = LinuxHost(str(self.data)), LinuxWork(cgroup_home(self.data))
@@ -184,8 +168,12 @@ class Program:
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens
-        ladder = LadderService(self.leases, work.brakes(), ThreadLane("brakes").run)
-        self.supervisor = Supervisor(self.leases, local_zone(), self.tokens, ladder=ladder)
+        standing = work.standing(Containers(self.settings.guard.container_sockets or sockets_of(self.env)))
+        self.guards = GuardService(self.leases, standing, ThreadLane("guards").run)
+        ladder = LadderService(self.leases, work.brakes(standing), ThreadLane("brakes").run)
+        self.supervisor = Supervisor(
+            self.leases, local_zone(), self.tokens, ladder=ladder, guards=self.guards
+        )
         self._assemble_addons()
         self.sense = SenseService(
             node_id,
@@ -232,6 +220,7 @@ class Program:
 
     def _process_ended(self, lease_id: str) -> None:
         self.leases.process_ended(lease_id)
+        self.guards.process_ended(lease_id)
 
     def _cut(self, token_ids: Collection[str], now: bool) -> None:
         """These tokens are no more: nobody remembers them, and what is open by them ends (OPS-5)."""
@@ -258,6 +247,7 @@ class Program:
             owner=self.supervisor.owner,
             addons=self.addons,
             tokens=self.tokens,
+            guards=self.guards,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

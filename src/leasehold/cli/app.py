@@ -24,6 +24,7 @@ MODULES = (
     "lease",
     "lock",
     "owner",
+    "guard",
     "addon",
     "token",
     "event",

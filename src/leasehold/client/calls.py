@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, dashboard, lease, owner, server, session, stats, token
+from leasehold.wire import addon, dashboard, guard, lease, owner, server, session, stats, token
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -81,6 +81,9 @@ ADDONS = Call(paths.ADDONS, Nothing, addon.AddonList)
 REGISTER_ADDON = Call(paths.REGISTER_ADDON, addon.AddonIn, addon.AddonOut)
 ADDON_ERRORS = Call(paths.ADDON_ERRORS, Nothing, addon.AddonErrors)
 ADDON = Call(paths.ADDON, Nothing, addon.AddonOut)
+GUARDS = Call(paths.GUARDS, Nothing, guard.Guards)
+GUARD = Call(paths.GUARD, guard.GuardIn, guard.GuardOut)
+REMOVE_GUARD = Call(paths.REMOVE_GUARD, Nothing, Nothing)
 REMOVE_ADDON = Call(paths.REMOVE_ADDON, Nothing, Nothing)
 ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
 DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)

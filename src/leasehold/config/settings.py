@@ -44,6 +44,14 @@ class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: Annotated[tuple[HostName, ...], Meta(max_length=32)] = ()
 
 
+class GuardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`container_sockets`: where Docker or Podman listens; none: `DOCKER_HOST`, else the usual places."""
+
+    container_sockets: Annotated[
+        tuple[Annotated[str, Meta(max_length=107, pattern=r"^/")], ...], Meta(max_length=8)
+    ] = ()
+
+
 class RoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A role beside the built-in ones: what it may do."""
 
@@ -80,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: LineSettings = msgspec.field(default_factory=LineSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
+    guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
 
     @property
@@ -105,5 +114,6 @@ FIXED = (
     "log.file_bytes_max",
     "log.files_kept",
     "lease.ended_shown",
+    "guard.container_sockets",
 )
 """Settings that take a restart; all others are taken up on SIGHUP."""

@@ -121,6 +121,10 @@ class Bindings:
         for stop in self._watched.pop(lease_id, {}).values():
             stop()
 
+    def any_lives(self, work: Sequence[Process]) -> bool:
+        """Whether one of these very processes lives."""
+        return any(self._processes.alive(process) for process in work)
+
     def caller_lives(self, lease: Lease) -> bool:
         return lease.binding.caller is not None and self._processes.alive(lease.binding.caller)
 
@@ -130,7 +134,7 @@ class Bindings:
         Where the ones that were named have ended and others live on in the place, one of those is watched
         instead.
         """
-        if any(self._processes.alive(process) for process in lease.binding.work):
+        if self.any_lives(lease.binding.work):
             return True
         if not lease.binding.cgroup:
             return False

@@ -222,7 +222,10 @@ class LadderService:
             has, query = ("", None) if applied is None else applied
             want = self._wanted(lease)
             if lease is not None and (lease.is_live or query is None):
-                query = query_of(lease, cores)
+                known, query = query, query_of(lease, cores)
+                if known is not None and query.is_guarded and _elsewhere(known, query):
+                    # It runs elsewhere now, or gives way in another way: the old one is let go first.
+                    want, query = "", known
             slips = want == BrakeLevel.FROZEN and lease_id not in self._holds
             if (want != has or slips) and query is not None:
                 todo.setdefault((str(has), str(want)), []).append(query)
@@ -302,7 +305,7 @@ class LadderService:
     async def _may_stand(self, state: State) -> list[Lease]:
         ended = await self._leases.ended_lately(ENDED_LOOKED_AT)
         known = [*state.leases.values(), *(lease for lease in ended if lease.lease_id not in state.leases)]
-        return [lease for lease in known if lease.stood_ms and not lease.brake and not lease.binding.cgroup]
+        return [lease for lease in known if lease.stood_ms and not lease.brake and _leaves_no_trace(lease)]
 
     async def stop(self) -> None:
         """Let go of all that is held back, unless a person paused it: without a server nobody would.
@@ -320,3 +323,14 @@ class LadderService:
         self._wake()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=SETTLE_S)
+
+
+def _elsewhere(known: WorkQuery, query: WorkQuery) -> bool:
+    if known.stops or query.stops:  # Where it ran does not matter to what stops it.
+        return known.stops != query.stops
+    return (known.processes, known.cgroup, known.stops) != (query.processes, query.cgroup, query.stops)
+
+
+def _leaves_no_trace(lease: Lease) -> bool:
+    """Whether no look at our own places would find it frozen."""
+    return not lease.binding.cgroup or lease.ask.guard is not None

@@ -23,7 +23,7 @@ from leasehold.core.capacity import UNITS_QUIET
 from leasehold.core.state import LEASES, Outcome, Stamp, State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import LeaseholdError, NotFound, NotReady
-from leasehold.model.lease import UNBOUND, Lease, LeaseState
+from leasehold.model.lease import UNBOUND, Lease, LeaseState, OnBusy
 from leasehold.model.settings import PolicySettings
 from leasehold.model.work import WorkQuery, WorkUse
 from leasehold.ports.archive import Archive
@@ -216,7 +216,7 @@ class LiveLeases:
         """
         cores = self.totals.cpu_millicores
         leases = self.ledger.state.leases.values()
-        return [query_of(lease, cores) for lease in leases if lease.ask.charge.is_work or lease.brake]
+        return [query_of(lease, cores) for lease in leases if _is_measured(lease)]
 
     def take_use(self, uses: Mapping[str, WorkUse]) -> None:
         """What the work of each lease has used so far.
@@ -252,14 +252,26 @@ class LiveLeases:
             self.bindings.follow(lease)
 
 
+def _is_measured(lease: Lease) -> bool:
+    """Guarded software while it runs, and what presses the machine or is held back."""
+    if lease.ask.guard is not None:
+        return lease.binding != UNBOUND
+    return lease.ask.charge.is_work or lease.brake is not None
+
+
 def query_of(lease: Lease, cores_millicores: int) -> WorkQuery:
     """What the host is asked about a lease's work. Units alone imply their share of the cores (LEASE-24)."""
-    charge, binding = lease.ask.charge, lease.binding
+    charge, binding, guard = lease.ask.charge, lease.binding, lease.ask.guard
+    units = charge.units if guard is None else guard.cost_units or UNITS_QUIET
     return WorkQuery(
         lease.lease_id,
-        charge.cpu_millicores or min(cores_millicores, cores_millicores * charge.units // UNITS_QUIET),
+        charge.cpu_millicores or min(cores_millicores, cores_millicores * units // UNITS_QUIET),
         charge.memory_bytes,
         binding.work,
         (binding.caller,) if binding.caller is not None else (),
         binding.cgroup,
+        binding.before,
+        enforced=lease.ask.enforce,
+        is_guarded=guard is not None,
+        stops=guard.target if guard is not None and lease.ask.on_busy is OnBusy.STOP else "",
     )

@@ -84,6 +84,7 @@ class SenseService:
         self._memory = quiet.Memory()
         self._before: Tick | None = None
         self._peaks: dict[str, measured.Peak] = {}
+        self._rates: dict[str, measured.Rate] = {}
         self._io_until_ms = 0
         self._view: NodeView | None = None
         self._collectors = Collectors(clock, jitter, lane)
@@ -155,6 +156,7 @@ class SenseService:
         self.host = stats.derive(before.host if before else None, tick.host, self.around)
         self.process = _with_share(before, tick)
         self._note_peaks(tick)
+        self._note_rates(tick)
         if before is None or tick.host.at_ms <= before.host.at_ms:
             return
         reading = foreign.reading(before.host, tick.host, before.ours, tick.ours, self.around)
@@ -194,6 +196,7 @@ class SenseService:
             tick.ours,
             excess,
             self._memory.last,
+            {lease_id: rate.millicores for lease_id, rate in self._rates.items()},
         )
         if self.history is not None:
             self.history.saw(assessment)
@@ -206,6 +209,14 @@ class SenseService:
                 self._peaks.get(use.lease_id, empty), use.memory_bytes, tick.host.at_ms
             )
             for use in tick.ours.uses
+        }
+
+    def _note_rates(self, tick: Tick) -> None:
+        guarded = {query.lease_id for query in tick.queries if query.is_guarded}
+        self._rates = {
+            use.lease_id: measured.rated(self._rates.get(use.lease_id), use.cpu_ms, tick.host.at_ms)
+            for use in (tick.ours.uses if guarded else ())
+            if use.lease_id in guarded
         }
 
     def _take_around(self, around: Surroundings) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from leasehold.control.guard import GuardService
 from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
@@ -56,11 +57,13 @@ class Supervisor:
         tokens: TokenService | None = None,
         *,
         ladder: LadderService | None = None,
+        guards: GuardService | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
         self.tokens = tokens
         self.ladder = ladder or LadderService(leases)
+        self.guards = guards
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -90,6 +93,8 @@ class Supervisor:
 
     async def start(self) -> None:
         await self._ledger.start()
+        if self.guards is not None:
+            self.guards.start()
         self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
         for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
@@ -105,6 +110,8 @@ class Supervisor:
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
         await self.ladder.stop()
+        if self.guards is not None:
+            await self.guards.stop()
         try:
             await self._flush()
             if self.tokens is not None:
@@ -189,6 +196,8 @@ class Supervisor:
     def _committed(self, events: Sequence[Event]) -> None:
         """What follows a commit: counts for `/metrics`, and what ended leases teach."""
         self.ladder.committed(events)
+        if self.guards is not None:
+            self.guards.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             if event.kind == "LeaseReleased":

@@ -21,6 +21,9 @@ from leasehold.model.settings import CapacitySettings
 UNITS_QUIET = 90
 """The greatest usable units by default, and the scale on which cores become units (LEASE-24)."""
 
+GUARDED_UNITS_MIN = 5
+"""Fewer units of guarded software count nothing: idle, it would keep out what needs all of the machine."""
+
 WHOLE = 10_000
 """A share of one, in basis points."""
 
@@ -83,10 +86,20 @@ def usable(view: NodeView, settings: CapacitySettings, *, without_curve: bool = 
     else:
         units = units_at(share_of_curve(settings.curve, view.score), settings)
     totals = view.totals
+    guarded = sum(view.guarded.values()) if view.guarded else 0
+    if guarded:
+        guarded_units = units_used(guarded, totals)
+        units = max(0, units - guarded_units) if guarded_units >= GUARDED_UNITS_MIN else units
     memory = totals.memory_bytes - settings.memory_reserve_bytes
     memory -= view.foreign_memory_bytes + view.excess_memory_bytes
     disk = totals.disk_bytes - settings.disk_reserve_bytes
-    return Usable(units, totals.cpu_millicores, max(0, memory), max(0, disk))
+    cores = totals.cpu_millicores - min(guarded, totals.cpu_millicores)
+    return Usable(units, cores, max(0, memory), max(0, disk))
+
+
+def units_used(millicores: int, totals: Totals) -> int:
+    """How many units measured use comes to, rounded down."""
+    return min(UNITS_QUIET, UNITS_QUIET * millicores // totals.cpu_millicores) if totals.cpu_millicores else 0
 
 
 def fits(

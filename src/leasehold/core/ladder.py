@@ -18,7 +18,16 @@ from leasehold.core.brake import braked, free, ran_ms
 from leasehold.core.state import LEASES, Change, Outcome, Stamp, State
 from leasehold.model.charge import Charge
 from leasehold.model.event import Event
-from leasehold.model.lease import Brake, BrakeLevel, Constraint, Flag, Lease, LeaseState, OnBusy
+from leasehold.model.lease import (
+    UNBOUND,
+    Brake,
+    BrakeLevel,
+    Constraint,
+    Flag,
+    Lease,
+    LeaseState,
+    OnBusy,
+)
 from leasehold.model.node import STALE_AFTER_MS, NodeView
 from leasehold.model.settings import PolicySettings
 
@@ -169,14 +178,16 @@ def _wanted(lease: Lease, state: str) -> Move | None:
     """How far this lease gives way in this state, whatever it does now. None: not at all."""
     if lease.state is not LeaseState.ACTIVE or Flag.PAUSED in lease.flags:
         return None
-    on_busy = lease.ask.on_busy
-    if on_busy is OnBusy.STOP:
+    on_busy, is_guard = lease.ask.on_busy, lease.ask.guard is not None
+    if on_busy is OnBusy.STOP and not is_guard:
         return Move.REVOKE
     if Flag.RESUMED in lease.flags:
         return None
-    if on_busy is OnBusy.KEEP and (state == "BUSY" or not lease.ask.charge.is_work):
+    if is_guard and lease.binding == UNBOUND and lease.brake is None:
+        return None  # What does not run is not held, so that it is not started by being let go.
+    if on_busy is OnBusy.KEEP and (state == "BUSY" or not lease.ask.presses):
         return None
-    freezes = on_busy is OnBusy.PAUSE or state == "PANIC"
+    freezes = on_busy in (OnBusy.PAUSE, OnBusy.STOP) or state == "PANIC"
     if not freezes or Constraint.NETWORK_HEAVY in lease.ask.constraints:
         return Move.THROTTLE  # Frozen, it would lose its connections.
     return Move.FREEZE

@@ -223,6 +223,8 @@ def revoke(
         return Outcome(lease)
     outcome = Outcome()
     sentence = f"revoked by {by}" + (f": {note}" if note else "")
+    if lease.ask.guard is not None:  # Its software runs on by itself, as before there was a guard.
+        return _finish(state, lease, LeaseState.RELEASED, stamp, settings, sentence)
     # What stands still can't end: its brake is let go with the word to stop.
     changed = brake.free(_with(_move(lease, LeaseState.REVOKING), revoke_note=sentence), stamp.now_ms)
     outcome.changes.append(Change(LEASES, lease.lease_id, changed))
@@ -246,6 +248,10 @@ def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, w
             return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
         changed = _move(lease, LeaseState.REVOKED)
         outcome = _changed(changed, "LeaseRevoked", stamp, {"charged": "until its processes end"})
+        outcome.deadlines.append((lease.lease_id, NEVER_MS))
+        return outcome
+    if lease.ask.guard is not None:
+        outcome = Outcome(lease)
         outcome.deadlines.append((lease.lease_id, NEVER_MS))
         return outcome
     if work_lives and lease.is_frozen:
@@ -272,6 +278,8 @@ def processes_ended(
 ) -> Outcome:
     """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
     outcome = Outcome(lease)
+    if lease.ask.guard is not None:
+        return outcome  # Whether it comes again is looked for elsewhere.
     if work_lives:
         if not caller_lives and lease.binding.caller is not None and Flag.UNATTENDED not in lease.flags:
             return _changed(_with(lease, flags=_flags(lease, Flag.UNATTENDED)), "LeaseUnattended", stamp, {})

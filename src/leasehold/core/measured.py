@@ -46,6 +46,27 @@ def excess_memory_bytes(queries: tuple[WorkQuery, ...], peaks: Mapping[str, Peak
     return sum(max(0, memory - query.memory_bytes) for query, memory in used)
 
 
+RATE_MS = 30_000
+"""The time over which what guarded software uses is averaged."""
+
+
+class Rate(msgspec.Struct, frozen=True, gc=False):
+    """Cores that one lease's work uses, as an exponential mean over about `RATE_MS`."""
+
+    cpu_ms: int
+    at_ms: int
+    millicores: int = 0
+
+
+def rated(rate: Rate | None, cpu_ms: int, now_ms: int) -> Rate:
+    """The mean with one more measurement; a counter that shrank was started again."""
+    if rate is None or now_ms <= rate.at_ms:
+        return Rate(cpu_ms, now_ms)
+    span_ms = now_ms - rate.at_ms
+    used = 1000 * max(0, cpu_ms - rate.cpu_ms) // span_ms
+    return Rate(cpu_ms, now_ms, rate.millicores + (used - rate.millicores) * min(span_ms, RATE_MS) // RATE_MS)
+
+
 def view(
     node_id: str,
     settings: QuietSettings,
@@ -55,6 +76,7 @@ def view(
     ours: OursCounters,
     excess_bytes: int,
     last: Reading | None,
+    guarded: dict[str, int] | None = None,
 ) -> NodeView:
     """What the ledger decides on."""
     data = next((mount for mount in around.mounts if mount.path == around.data_path), None)
@@ -79,6 +101,7 @@ def view(
         short_of_memory_or_disk=score(settings, assessment.pressures, only=(Group.MEMORY, Group.DISK))
         < settings.busy_from,
         short_of_memory=score(settings, assessment.pressures, only=(Group.MEMORY,)) < settings.busy_from,
+        guarded=guarded or {},
     )
 
 

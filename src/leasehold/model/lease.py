@@ -81,15 +81,28 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
 
     `caller` is the process that asked over the Unix socket; it frees an OFFERED lease by its death, and its
     death makes the work unattended. `work` are the processes whose life keeps the charge. `cgroup` is where
-    they were put, if anywhere.
+    they were put, if anywhere; an absolute path is somebody else's, and `before` how that was before its
+    weight was lowered, to be put back.
     """
 
     caller: Process | None = None
     work: tuple[Process, ...] = ()
     cgroup: str = ""
+    before: tuple[tuple[str, str], ...] = ()
 
 
 UNBOUND = Binding()
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """What a standing lease is about: software that runs by itself (LEASE-26).
+
+    `target` is `docker:NAME`, `unit:NAME`, `cgroup:/PATH` or `pid:N`. Above `cost_units` (0: never) `why`
+    complains.
+    """
+
+    target: str
+    cost_units: int = 0
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +113,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     `bound_ms` is the time after which the work will have ended as far as anybody promised (0: nobody did);
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
     `notice` is a sentence for the answer where the request was judged as something less than was asked.
-    `instead_of` is the lost lease whose work goes on under this one (LEASE-28).
+    `instead_of` is the lost lease whose work goes on under this one (LEASE-28). `guard` makes it a standing
+    lease. `enforce` makes the charge a limit (LEASE-23).
     """
 
     holder: str
@@ -121,6 +135,13 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     notice: str = ""
     label: str = ""
     instead_of: str = ""
+    guard: Guard | None = None
+    enforce: bool = False
+
+    @property
+    def presses(self) -> bool:
+        """Whether there is work behind it that presses the machine: charged, or guarded."""
+        return self.guard is not None or self.charge.is_work
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -22,7 +22,8 @@ class NodeView(msgspec.Struct, frozen=True, gc=False):
     uses more than its charge (now or in the last 10 minutes), summed. `pressed` maps what a constraint may
     name (`cpu`, `disk`, `disk:<id>`, `network`, `gpu:0`) to a sentence with the figures, only while it is
     pressed (LEASE-25). `short_of_memory_or_disk`, `short_of_memory`: the pressure of these alone makes it
-    PANIC.
+    PANIC. `guarded` tells, by lease, how many millicores guarded software used over the last half minute: it
+    counts as used, for nothing is charged for it (LEASE-26).
     """
 
     node_id: str
@@ -39,6 +40,7 @@ class NodeView(msgspec.Struct, frozen=True, gc=False):
     pressed: dict[str, str] = {}
     short_of_memory_or_disk: bool = False
     short_of_memory: bool = False
+    guarded: dict[str, int] = {}
 
 
 STALE_AFTER_MS = 30_000

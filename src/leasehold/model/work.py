@@ -11,7 +11,9 @@ class WorkQuery(msgspec.Struct, frozen=True, gc=False):
     """One live lease whose work is to be measured. Without processes and cgroup it is bound to nothing.
 
     `wrappers` are processes that only wait for the work (the caller of `run`): ours too, but not part of the
-    work.
+    work. A `cgroup` with an absolute path is somebody else's; `before` are its files as they were.
+    `enforced`: `cpu_millicores` and `memory_bytes` are limits. `is_guarded`: software that runs by itself.
+    `stops` names what gives way by being stopped, and is started again.
     """
 
     lease_id: str
@@ -20,6 +22,10 @@ class WorkQuery(msgspec.Struct, frozen=True, gc=False):
     processes: tuple[Process, ...] = ()
     wrappers: tuple[Process, ...] = ()
     cgroup: str = ""
+    before: tuple[tuple[str, str], ...] = ()
+    enforced: bool = False
+    is_guarded: bool = False
+    stops: str = ""
 
     @property
     def is_bound(self) -> bool:

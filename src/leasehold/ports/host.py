@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from leasehold.model.lease import BrakeLevel, Process
+from leasehold.model.lease import Binding, BrakeLevel, Process
 from leasehold.model.snapshot import HostCounters, ProcessStats, Surroundings
 from leasehold.model.work import Containment, OursCounters, WorkQuery
 
@@ -119,6 +119,47 @@ class Brakes(Protocol):
 
         What was stopped by signals is not known here.
         """
+        ...
+
+
+class TargetUnknown(Exception):
+    """There is nothing of that name. The sentence says where it was looked for."""
+
+
+class TargetUnreachable(Exception):
+    """It can't be told whether there is. The sentence says what was tried, and what to do."""
+
+
+class Standing(Protocol):
+    """Software that runs by itself and is made to give way (LEASE-26).
+
+    Targets are `docker:NAME`, `unit:NAME`, `cgroup:/PATH`, `pid:N`. Never the cgroup that this process is in.
+    """
+
+    def find(self, target: str) -> Binding | None:
+        """Where it runs now: its first process, its cgroup. None: it does not run.
+
+        Takes up to some seconds. Raises TargetUnknown, TargetUnreachable.
+        """
+        ...
+
+    def lower(self, lease_id: str, binding: Binding) -> Binding:
+        """Give it the low weight that all leased work has; a bare process gets a place. Idempotent.
+
+        Returns the binding with what it was like before, as far as that is not noted in it already.
+        """
+        ...
+
+    def put_back(self, lease_id: str, binding: Binding) -> None:
+        """As it was before. Idempotent; what has ended meanwhile is no error."""
+        ...
+
+    def stop(self, target: str) -> bool:
+        """Have it stopped, in its own time; to be asked again. True once it does not run."""
+        ...
+
+    def start(self, target: str) -> bool:
+        """Have it started again. True once it runs. Only what `stops` can be."""
         ...
 
 

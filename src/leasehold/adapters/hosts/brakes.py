@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from leasehold.adapters.hosts import freezer, signals
 from leasehold.adapters.hosts.cgroups import Groups
 from leasehold.model.lease import BrakeLevel
 from leasehold.model.work import WorkQuery
+from leasehold.ports.host import Standing, TargetUnknown, TargetUnreachable
 from leasehold.runtime.lean import elapsed_s, pause
+
+log = structlog.get_logger(__name__)
 
 FREEZE_S = 0.8
 """How long all of it may take to stand still, before those that do are reported: it is a second in all."""
@@ -24,21 +29,24 @@ class LinuxBrakes:
     found by signals.
     """
 
-    def __init__(self, groups: Groups | None) -> None:
+    def __init__(self, groups: Groups | None, standing: Standing | None = None) -> None:
         self._groups = groups
+        self._standing = standing
         self._signals = signals.Signals()
 
     # -- standing still
 
     def freeze(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
         end_s = elapsed_s() + FREEZE_S
-        left = {query.lease_id: query for query in queries}
+        left = {query.lease_id: query for query in queries if not query.stops}
+        going = [query for query in queries if query.stops and not self._asked(query.stops, stop=True)]
         while True:
             for lease_id, query in list(left.items()):
                 if self._froze(query):
                     del left[lease_id]
             if not left or elapsed_s() >= end_s:
-                return frozenset(query.lease_id for query in queries) - left.keys()
+                late = left.keys() | {query.lease_id for query in going}
+                return frozenset(query.lease_id for query in queries) - late
             pause(AGAIN_S)
 
     def _froze(self, query: WorkQuery) -> bool:
@@ -50,14 +58,25 @@ class LinuxBrakes:
         outside = [pid for pid in self._members(query) if pid not in inside]
         if place is None:
             return self._signals.stop(query.lease_id, outside)
-        outside = [pid for pid in outside if not self._moved(query.cgroup, pid)]
-        stands = place.freeze()
+        if not query.cgroup.startswith("/"):
+            outside = [pid for pid in outside if not self._moved(query.cgroup, pid)]
+        stands = place.freeze() or (not self._is_ours(query) and not inside)
         return (not outside or self._signals.stop(query.lease_id, outside)) and stands
 
     def thaw(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
         return frozenset(query.lease_id for query in queries if self._thawed(query))
 
+    def _asked(self, target: str, *, stop: bool) -> bool:
+        try:
+            assert self._standing is not None
+            return self._standing.stop(target) if stop else self._standing.start(target)
+        except (TargetUnknown, TargetUnreachable) as error:
+            log.warning("not_stopped" if stop else "not_started", target=target, why=str(error))
+            return False
+
     def _thawed(self, query: WorkQuery) -> bool:
+        if query.stops:
+            return self._asked(query.stops, stop=False)
         place = freezer.freezer_of(self._groups, self._place(query))
         goes_on = place is None or place.thaw()
         if place is None or self._signals.stopped(query.lease_id):
@@ -71,12 +90,14 @@ class LinuxBrakes:
         if groups is None:
             return frozenset()
         for query in queries:
-            for pid in self._members(query) if self._place(query) else ():
+            for pid in self._members(query) if self._is_ours(query) else ():
                 self._moved(query.cgroup, pid)
         return frozenset(
             query.lease_id
             for query in queries
-            if self._place(query) and freezer.throttle(groups, query.cgroup, query.cpu_millicores)
+            if (self._is_ours(query) or query.before)  # Else nobody would know what it had been.
+            and self._place(query)
+            and freezer.throttle(groups, query.cgroup, query.cpu_millicores)
         )
 
     def loosen(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
@@ -84,7 +105,7 @@ class LinuxBrakes:
         return frozenset(
             query.lease_id
             for query in queries
-            if groups is None or not self._place(query) or freezer.loosen(groups, query.cgroup)
+            if groups is None or not self._place(query) or freezer.loosen(groups, query)
         )
 
     # -- looking
@@ -100,8 +121,12 @@ class LinuxBrakes:
         return found
 
     def _place(self, query: WorkQuery) -> str:
-        """Its place among ours; "" where it has none, or stands in a cgroup of somebody else's making."""
-        return "" if query.cgroup.startswith("/") or self._groups is None else query.cgroup
+        """Its place, also one of somebody else's making; "" where it has none that could be held."""
+        return "" if self._groups is None else query.cgroup
+
+    def _is_ours(self, query: WorkQuery) -> bool:
+        """Whether it stands in a place made for it, so that what belongs to it may be moved there."""
+        return bool(self._place(query)) and not query.cgroup.startswith("/")
 
     def _pids(self, query: WorkQuery) -> frozenset[int]:
         return frozenset(self._groups.pids(query.cgroup)) if self._groups is not None else frozenset()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 from leasehold.adapters.hosts.files import number, read
 
@@ -18,6 +19,13 @@ CPU_SHARES = 205  # v1: 1024 · 20 ÷ 100
 IO_WEIGHT = 20
 V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "freezer", "blkio")
 PROBE = "probe"
+FOLDERS_LOOKED_AT = 512  # below one cgroup of somebody else
+WEIGHTS = {
+    "cgroup2": (("cpu", "cpu.weight", str(CPU_WEIGHT)), ("blkio", "io.weight", str(IO_WEIGHT))),
+    "cgroup1": (("cpu", "cpu.shares", str(CPU_SHARES)), ("blkio", "blkio.bfq.weight", str(IO_WEIGHT))),
+}
+"""By kind: controller, file, and the low weight that leased work has."""
+QUOTAS = {"cgroup2": ("cpu.max",), "cgroup1": ("cpu.cfs_period_us", "cpu.cfs_quota_us")}
 
 
 def mounts(text: str | None = None) -> tuple[dict[str, str], str]:
@@ -79,12 +87,14 @@ class Groups:
     """The folders of leased work: `homes` maps each controller to the folder that holds one folder per lease.
 
     With v2 all controllers share one folder. `cpu_weight`, `io_weight`, `memory`, `freezer` tell what was
-    seen to work.
+    seen to work. A place is named by its lease, or by its absolute path below `roots` where somebody else
+    made it.
     """
 
-    def __init__(self, kind: str, homes: dict[str, str]) -> None:
+    def __init__(self, kind: str, homes: dict[str, str], roots: dict[str, str] | None = None) -> None:
         self.kind = kind
         self.homes = homes
+        self.roots = roots or {}
         self.folders = tuple(sorted(set(homes.values())))
         self.cpu_weight = self._try_weight("cpu.weight" if kind == "cgroup2" else "cpu.shares", "cpu")
         has_file = self._try_weight("io.weight" if kind == "cgroup2" else "blkio.bfq.weight", "blkio")
@@ -95,6 +105,13 @@ class Groups:
     def _try_weight(self, name: str, controller: str) -> bool:
         folder = self.homes.get(controller)
         return folder is not None and os.access(f"{folder}/{name}", os.W_OK)
+
+    def folder(self, controller: str, place: str = "") -> str:
+        """A place in the hierarchy of a controller; without one, the folder of all leases."""
+        if place.startswith("/"):
+            return f"{self.roots[controller]}{place.rstrip('/')}" if controller in self.roots else ""
+        home = self.homes.get(controller, "")
+        return f"{home}/{place}" if place and home else home
 
     def make(self, lease: str) -> bool:
         """Make the lease's folders and give them their weight."""
@@ -109,15 +126,9 @@ class Groups:
 
         The latter is what competes with everybody else.
         """
-        below = f"/{lease}" if lease else ""
-        if self.kind == "cgroup2":
-            write(f"{self.homes['cpu']}{below}/cpu.weight", str(CPU_WEIGHT))
-            write(f"{self.homes['cpu']}{below}/io.weight", str(IO_WEIGHT))
-            return
-        if "cpu" in self.homes:
-            write(f"{self.homes['cpu']}{below}/cpu.shares", str(CPU_SHARES))
-        if "blkio" in self.homes:
-            write(f"{self.homes['blkio']}{below}/blkio.bfq.weight", str(IO_WEIGHT))
+        for controller, name, weight in WEIGHTS[self.kind]:
+            if self.folder(controller, lease):
+                write(f"{self.folder(controller, lease)}/{name}", weight)
 
     def move(self, lease: str, pid: int) -> bool:
         """Whether the process is in the lease's folder of every hierarchy now."""
@@ -125,9 +136,20 @@ class Groups:
         return all(moved)
 
     def pids(self, lease: str) -> list[int]:
-        """The processes in a lease's folder."""
-        text = read(f"{self._main()}/{lease}/cgroup.procs") or ""
-        return sorted(int(pid) for pid in text.split())
+        """The processes in a lease's folder; in somebody else's also those in the folders below it."""
+        if not lease.startswith("/"):
+            return sorted(_procs(f"{self._main()}/{lease}"))
+        main = "freezer" if "freezer" in self.roots else "cpu"
+        below = islice(os.walk(self.folder(main, lease)), FOLDERS_LOOKED_AT)
+        return sorted({pid for folder, _, _ in below for pid in _procs(folder)})
+
+    def is_there(self, place: str) -> bool:
+        """Whether somebody else's cgroup exists, in the hierarchy that can freeze it or weigh it."""
+        return any(
+            os.path.isdir(self.folder(controller, place))
+            for controller in ("freezer", "cpu")
+            if controller in self.roots
+        )
 
     def threads(self, lease: str) -> list[str]:
         """The threads in a lease's folder, as text."""
@@ -157,18 +179,20 @@ class Groups:
 
     def cpu_ms(self, lease: str = "") -> int | None:
         """CPU time of one lease, or of all leases since the folder was made, with what has ended."""
-        below = f"/{lease}" if lease else ""
         if self.kind == "cgroup2":
-            return usage_ms(read(f"{self.homes['cpu']}{below}/cpu.stat"))
-        nanoseconds = number(read(f"{self.homes.get('cpuacct', '')}{below}/cpuacct.usage"))
+            return usage_ms(read(f"{self.folder('cpu', lease)}/cpu.stat"))
+        nanoseconds = number(read(f"{self.folder('cpuacct', lease)}/cpuacct.usage"))
         return None if nanoseconds is None else nanoseconds // 1_000_000
 
     def memory_bytes(self, lease: str = "") -> int | None:
         """Memory of one lease or of all, without the page cache, which can be given back."""
         if not self.memory:
             return None
-        below = f"/{lease}" if lease else ""
-        return resident_bytes(read(f"{self.homes['memory']}{below}/memory.stat"))
+        return resident_bytes(read(f"{self.folder('memory', lease)}/memory.stat"))
+
+
+def _procs(folder: str) -> list[int]:
+    return [int(pid) for pid in (read(f"{folder}/cgroup.procs") or "").split()]
 
 
 def usage_ms(cpu_stat: str | None) -> int | None:
@@ -234,7 +258,8 @@ def _second(two: str, name: str) -> Groups | None:
             removed(f"{home}/{PROBE}")
             if works:
                 names = {"cpu": "cpu", "memory": "memory", "io": "blkio"}
-                groups = Groups("cgroup2", {names[each]: home for each in granted})
+                homes = {names[each]: home for each in granted}
+                groups = Groups("cgroup2", homes, dict.fromkeys(homes, two))
                 groups.weigh()
                 return groups
         removed(home)
@@ -265,6 +290,6 @@ def _ones(ones: dict[str, str], name: str) -> Groups | None:
         or not write(f"{homes['cpu']}/cpu.shares", str(CPU_SHARES))
     ):
         return None
-    groups = Groups("cgroup1", homes)
+    groups = Groups("cgroup1", homes, {controller: ones[controller] for controller in homes})
     groups.weigh()
     return groups

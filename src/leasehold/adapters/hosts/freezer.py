@@ -7,9 +7,11 @@ again), `admin-guide/cgroup-v2.rst` (`cgroup.freeze`, `frozen` in `cgroup.events
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
-from leasehold.adapters.hosts.cgroups import Groups, write
+from leasehold.adapters.hosts.cgroups import QUOTAS, WEIGHTS, Groups, write
 from leasehold.adapters.hosts.files import number, read
+from leasehold.model.work import WorkQuery
 
 PERIOD_US = 100_000
 QUOTA_US_MIN = 1_000  # the kernel takes no less
@@ -58,7 +60,7 @@ def freezer_of(groups: Groups | None, place: str) -> Freezer | None:
     if groups is None or not groups.freezer or not place:
         return None
     second = groups.kind == "cgroup2"
-    return Freezer(f"{groups.homes['cpu' if second else 'freezer']}/{place}", second=second)
+    return Freezer(groups.folder("cpu" if second else "freezer", place), second=second)
 
 
 def quota_us(cpu_millicores: int) -> int:
@@ -68,32 +70,92 @@ def quota_us(cpu_millicores: int) -> int:
 
 def throttle(groups: Groups, place: str, cpu_millicores: int) -> bool:
     """A tenth of its charge and the least weight. False where the kernel takes no quota."""
-    folder, quota = f"{groups.homes['cpu']}/{place}", quota_us(cpu_millicores)
+    folder, quota = groups.folder("cpu", place), quota_us(cpu_millicores)
     if groups.kind == "cgroup2":
         write(f"{folder}/cpu.weight", str(LEAST_WEIGHT))
         write(f"{folder}/io.weight", str(LEAST_WEIGHT))
-        return write(f"{folder}/cpu.max", f"{quota} {PERIOD_US}")
-    write(f"{folder}/cpu.shares", str(LEAST_SHARES))
-    if "blkio" in groups.homes:
-        write(f"{groups.homes['blkio']}/{place}/blkio.bfq.weight", str(LEAST_WEIGHT))
+    else:
+        write(f"{folder}/cpu.shares", str(LEAST_SHARES))
+        if groups.folder("blkio", place):
+            write(f"{groups.folder('blkio', place)}/blkio.bfq.weight", str(LEAST_WEIGHT))
+    return limit_cpu(groups, place, quota)
+
+
+def limit_cpu(groups: Groups, place: str, quota: int | None) -> bool:
+    """At most so many CPU microseconds per `PERIOD_US`; None: as many as it likes."""
+    folder = groups.folder("cpu", place)
+    if groups.kind == "cgroup2":
+        return write(f"{folder}/cpu.max", f"{'max' if quota is None else quota} {PERIOD_US}")
+    if quota is None:
+        return write(f"{folder}/cpu.cfs_quota_us", "-1")
+    # Its parent may allow less than the quota that stands there with another period: period first, no quota.
+    write(f"{folder}/cpu.cfs_quota_us", "-1")
     period = write(f"{folder}/cpu.cfs_period_us", str(PERIOD_US))
     return period and write(f"{folder}/cpu.cfs_quota_us", str(quota))
 
 
-def loosen(groups: Groups, place: str) -> bool:
-    """No quota, and the low weight that all leased work has."""
-    folder = f"{groups.homes['cpu']}/{place}"
-    if not os.path.isdir(folder):
+def limit_memory(groups: Groups, place: str, limit_bytes: int) -> bool:
+    """At most so much memory; what takes more is ended by the kernel. False where it takes no limit."""
+    folder = groups.folder("memory", place)
+    name = "memory.max" if groups.kind == "cgroup2" else "memory.limit_in_bytes"
+    if not folder or not write(f"{folder}/{name}", str(limit_bytes)):
+        return False
+    if groups.kind == "cgroup2":
+        write(f"{folder}/memory.swap.max", "0")
+    else:
+        write(f"{folder}/memory.memsw.limit_in_bytes", str(limit_bytes))
+    return True
+
+
+def loosen(groups: Groups, query: WorkQuery) -> bool:
+    """The low weight that all leased work has, and the quota that it had: its limit, that of others, none."""
+    place = query.cgroup
+    if not os.path.isdir(groups.folder("cpu", place)):
         return True
     groups.weigh(place)
-    if groups.kind == "cgroup2":
-        return write(f"{folder}/cpu.max", f"max {PERIOD_US}")
-    return write(f"{folder}/cpu.cfs_quota_us", "-1")
+    own = [pair for pair in query.before if pair[0] in QUOTAS[groups.kind]]
+    if own:
+        return put_back(groups, place, own)
+    return limit_cpu(groups, place, enforced_us(query.cpu_millicores) if query.enforced else None)
+
+
+def enforced_us(cpu_millicores: int) -> int:
+    """The quota of work whose charge is its limit."""
+    return max(QUOTA_US_MIN, PERIOD_US * cpu_millicores // 1_000)
+
+
+def looks(groups: Groups, place: str) -> tuple[tuple[str, str], ...]:
+    """The weights and the quota of a place as they are, by file name."""
+    names = [(controller, name) for controller, name, _ in WEIGHTS[groups.kind]]
+    names += [("cpu", name) for name in QUOTAS[groups.kind]]
+    found = [
+        (name, (read(f"{groups.folder(each, place)}/{name}") or "").strip())
+        for each, name in names
+        if groups.folder(each, place)
+    ]
+    return tuple((name, value) for name, value in found if value)
+
+
+def put_back(groups: Groups, place: str, files: Iterable[tuple[str, str]]) -> bool:
+    """Write files as they were. True where all were taken, or the place is gone."""
+    if not os.path.isdir(groups.folder("cpu", place)):
+        return True
+    controllers = {name: each for each, name, _ in WEIGHTS[groups.kind]}
+    taken = [
+        write(f"{groups.folder(controllers.get(name, 'cpu'), place)}/{name}", _weight(name, value))
+        for name, value in files
+    ]
+    return all(taken)
+
+
+def _weight(name: str, value: str) -> str:
+    """`io.weight` reads as `default 100`, and is written so too."""
+    return value.splitlines()[0] if name == "io.weight" else value
 
 
 def is_throttled(groups: Groups, place: str) -> bool:
     """Whether the place has a quota now."""
-    folder = f"{groups.homes['cpu']}/{place}"
+    folder = groups.folder("cpu", place)
     if groups.kind == "cgroup2":
         return not (read(f"{folder}/cpu.max") or "max").startswith("max")
     return (number(read(f"{folder}/cpu.cfs_quota_us")) or -1) > 0

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from leasehold.adapters.hosts import cgroups, priority
 from leasehold.adapters.hosts.brakes import LinuxBrakes
+from leasehold.adapters.hosts.containers import Containers
 from leasehold.adapters.hosts.outside import Outside
 from leasehold.adapters.hosts.processes import stat, tree
+from leasehold.adapters.hosts.standing import LinuxStanding
 from leasehold.adapters.hosts.sums import Sums
 from leasehold.adapters.hosts.usage import (
     Budget,
@@ -24,6 +26,7 @@ from leasehold.adapters.hosts.usage import (
 )
 from leasehold.model.lease import Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
+from leasehold.ports.host import Standing
 
 _TREE = (
     "no cgroup can be made here: leased work is told apart by its process tree and runs at nice 10 and "
@@ -46,9 +49,13 @@ class LinuxWork:
         has_pressure = groups is not None and groups.kind == "cgroup2"
         self._outside = Outside(cgroups.mounts()[1], groups.homes["cpu"]) if groups and has_pressure else None
 
-    def brakes(self) -> LinuxBrakes:
-        """What freezes and throttles the work that stands in these places."""
-        return LinuxBrakes(self._groups)
+    def brakes(self, standing: Standing | None = None) -> LinuxBrakes:
+        """What freezes and throttles the work that stands in these places, and stops what `standing` can."""
+        return LinuxBrakes(self._groups, standing)
+
+    def standing(self, containers: Containers) -> LinuxStanding:
+        """Software that runs by itself."""
+        return LinuxStanding(self._groups, containers)
 
     # -- places ---------------------------------------------------------------------
 
@@ -107,11 +114,18 @@ class LinuxWork:
         counters |= {
             query.lease_id: tree_ms(pids[query.lease_id]) for query in bound if not self._has_place(query)
         }
+        counters |= {
+            query.lease_id: (self._groups.cpu_ms(query.cgroup) or 0)
+            for query in bound
+            if self._groups is not None and query.cgroup.startswith("/")
+        }
         grown_ms = self._grown.add(counters)
         budget = Budget()
         uses = tuple(self._use(query, pids[query.lease_id], budget) for query in bound)
         unbound = sum(query.cpu_millicores for query in queries if not query.is_bound)
-        told_apart = not unbound and all(self._has_place(query) for query in bound)
+        told_apart = not unbound and all(
+            self._has_place(query) and not query.cgroup.startswith("/") for query in bound
+        )
         ours_bytes, others_bytes = io_bytes(work | {own, *wrappers}) if io else (None, None)
         return OursCounters(
             at_ms=now_ms,
