@@ -10,6 +10,7 @@ from leasehold.adapters.stores.memory_archive import MemoryArchive
 from leasehold.control import codec
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
+from leasehold.control.guard import GuardService
 from leasehold.control.ladder import LadderService, at_once
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
@@ -21,21 +22,30 @@ from leasehold.model.node import State as NodeState
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.runtime.ids import RandomIds
-from leasehold.testing.fakes import FakeBrakes, FakeProcesses, PlacesOnly
+from leasehold.testing.fakes import FakeBrakes, FakeProcesses, FakeStanding, PlacesOnly
 from leasehold.testing.manual_clock import ManualClock, settled
 from leasehold.testing.waiting import TOTALS
 from leasehold.wire.lease import Bind, Heartbeat, HeavyLeaseRequest, HeavyLeaseResponse
 
 ANN = Principal("user:ann", "user", frozenset({"lease:request", "lease:now"}), local=True, uid=1000)
 BOB = Principal("user:bob", "user", frozenset({"lease:request", "lease:now"}), local=True, uid=1001)
-ROOT = Principal("admin:root", "admin", frozenset({"lease:request", "lease:revoke"}), local=True, uid=0)
+ROOT = Principal(
+    "admin:root", "admin", frozenset({"lease:request", "lease:revoke", "guard:manage"}), local=True, uid=0
+)
 SECOND = 1_000
 
 
 class Server:
     """The services over one disk, on a clock that moves when told; brakes outlive a server."""
 
-    def __init__(self, disk: Disk, clock: ManualClock, brakes: FakeBrakes, processes: FakeProcesses) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        clock: ManualClock,
+        brakes: FakeBrakes,
+        processes: FakeProcesses,
+        standing: FakeStanding,
+    ) -> None:
         self.clock, self.brakes, self.processes = clock, brakes, processes
         self.store = MemoryStore(disk)
         self.ledger = Ledger(self.store, clock, RandomIds(), lambda: State("node-1"))
@@ -44,14 +54,15 @@ class Server:
         self.leases = LeaseService(
             self.ledger,
             lambda: PolicySettings(),
-            Bindings(processes, self.work, at_once, lambda lease_id: None),
+            Bindings(processes, self.work, at_once, lambda lease_id: self.guards.process_ended(lease_id)),
             self.archive,
             Counters(),
             totals=TOTALS,
             disk_of=lambda path: "vda",
         )
         self.ladder = LadderService(self.leases, brakes, at_once)
-        self.supervisor = Supervisor(self.leases, ladder=self.ladder)
+        self.guards = GuardService(self.leases, standing, at_once)
+        self.supervisor = Supervisor(self.leases, ladder=self.ladder, guards=self.guards)
         self.scheduler = SchedulerService(self.leases, lambda: "server")
 
     async def see(self, state: NodeState, seconds: float = 0) -> None:
@@ -98,11 +109,11 @@ class Machine:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.disk = Disk(self.clock.wall_ms)
-        self.brakes, self.processes = FakeBrakes(), FakeProcesses()
+        self.brakes, self.processes, self.standing = FakeBrakes(), FakeProcesses(), FakeStanding()
 
     @asynccontextmanager
     async def server(self, *, killed: bool = False) -> AsyncIterator[Server]:
-        here = Server(self.disk, self.clock, self.brakes, self.processes)
+        here = Server(self.disk, self.clock, self.brakes, self.processes, self.standing)
         await here.supervisor.start()
         await here.see("QUIET")
         try:
@@ -112,3 +123,5 @@ class Machine:
                 await here.supervisor.stop()
             for loop in here.supervisor._loops:
                 loop.cancel()
+            for task in here.guards._tasks:
+                task.cancel()

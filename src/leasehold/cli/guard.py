@@ -90,7 +90,7 @@ def _remove(session: Session, target: str) -> int:
         each for each in known if target in (each.target, each.lease_id, each.target.removesuffix(".service"))
     ]
     if not found:
-        raise Failed(exits.NO, f"{target} is not guarded; `leasehold guard` lists what is")
+        raise Failed(exits.NOT_FOUND, f"{target} is not guarded; `leasehold guard` lists what is")
     if session.dry_run:
         session.out.text(f"would guard {found[0].target} no more")
         return exits.DONE

@@ -68,8 +68,9 @@ def _show(session: Session, answer: Explanation) -> None:
         if answer.approved
         else f"no: {answer.reason}"
     )
-    if answer.notice:
-        out.text(answer.notice)
+    for notice in (answer.notice, *answer.notices):
+        if notice:
+            out.text(notice)
     _reasons(session, answer.reasons)
     if answer.line is not None:
         out.text(f"its place in line would be {ordinal(answer.line.position)} of {answer.line.waiting + 1}")

@@ -48,7 +48,7 @@ class GuardService:
         self._problems: dict[str, str] = {}
         self._lowered: dict[str, Binding] = {}
         self._look = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     # -- what people say
 
@@ -61,6 +61,8 @@ class GuardService:
         target = guards.checked(body.target)
         self._check(principal, target, body)
         found = await self._found(target)
+        if target.startswith("pid:"):  # Whoever may not guard everything may guard processes of their own.
+            self._leases.bindings.check(principal, [int(target.removeprefix("pid:"))])
         ask = Ask(
             holder=target,
             job_type="guard",
@@ -110,17 +112,13 @@ class GuardService:
         await self._give_back(lease_id)
 
     def _check(self, principal: Principal, target: str, body: wire.GuardIn) -> None:
-        """Whoever may not guard everything may guard processes of their own."""
-        kind, _, name = target.partition(":")
         if body.on_busy == "stop" and not target.startswith(guards.STARTED_AGAIN):
             raise Invalid(
                 f"on_busy: nothing would start {target} again after it was stopped; let it pause",
                 field="$.on_busy",
                 expected="keep, throttle or pause",
             )
-        if kind == "pid":
-            self._leases.bindings.check(principal, [int(name)])
-        elif not principal.may("guard:manage"):
+        if not target.startswith("pid:") and not principal.may("guard:manage"):
             raise NotPermitted(
                 f"{principal.name} may guard its own processes only, as pid:N; "
                 f"{target} takes the right guard:manage"
@@ -182,13 +180,16 @@ class GuardService:
     def start(self) -> None:
         """Follow what is guarded, from now on. Once recovery is done."""
         self._look.set()
-        self._task = asyncio.create_task(self._follow(), name="guards")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="guards"),
+            asyncio.create_task(self._remind(), name="guards-again"),
+        ]
 
     async def stop(self) -> None:
         """Nobody watches any more: every weight is as it was before."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for lease_id, binding in list(self._lowered.items()):
             if binding.cgroup.startswith("/"):  # A bare process keeps its place for the next start.
                 await self._offload(self._standing.put_back, lease_id, binding)
@@ -207,25 +208,23 @@ class GuardService:
     async def _follow(self) -> None:
         await self._after_a_start()
         while True:
-            timeout_s = LOOK_MS / 1000 if self._to_look_for() else None
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
+            await self._look.wait()
             self._look.clear()
             try:
                 await self._once()
             except LeaseholdError as error:
                 log.info("put_off", what="guards", why=str(error))
-                await self._ledger.clock.sleep(LOOK_MS)
-                self._look.set()
             except Exception:  # The next round tries again: nobody may be left at low weight for ever.
                 log.exception("guards")
-                await self._ledger.clock.sleep(LOOK_MS)
 
-    def _to_look_for(self) -> bool:
-        return any(not lease.binding.work for lease in guards.guards(self._ledger.state.leases.values()))
+    async def _remind(self) -> None:
+        while True:
+            await self._ledger.clock.sleep(LOOK_MS)
+            live = guards.guards(self._ledger.state.leases.values())
+            if self._lowered.keys() - {lease.lease_id for lease in live} or any(
+                not self._is_seen_running(lease) for lease in live
+            ):
+                self._look.set()
 
     async def _once(self) -> None:
         live = {lease.lease_id for lease in guards.guards(self._ledger.state.leases.values())}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from leasehold.control import answers, codec, views
 from leasehold.control.lease import LeaseService
 from leasehold.core import admission, capacity, learn
+from leasehold.core import guard as guards
 from leasehold.core.line import plain_cost
 from leasehold.core.state import LEASES, State
 from leasehold.model.errors import NotPermitted
@@ -121,6 +122,7 @@ class SchedulerService:
             notices.append(said.mood_sentence)
         notices.extend(_held_back(state))
         notices.extend(self._overtime(state))
+        notices.extend(guards.complaints(state))
         unbound = [
             lease.lease_id
             for lease in state.leases.values()
@@ -165,6 +167,7 @@ class SchedulerService:
             charge=answers.charge_of(ask),
             learned=views.learned(learn.suggest(learned, self._leases.totals)) if learned is not None else {},
             notice=ask.notice,
+            notices=guards.complaints(state),
         )
 
     async def decisions(self, principal: Principal, *, holder: str | None, range_sec: int) -> wire.Decisions:

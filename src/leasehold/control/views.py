@@ -178,8 +178,10 @@ def dimensions(state: State, settings: PolicySettings) -> dict[str, Dimension]:
         return {}
     usable, used = capacity.usable(view, settings.capacity), state.book.used
     rows = {
-        "units": Dimension(100, usable.units, used.units, max(0, usable.units - used.units)),
-        "cpu_millicores": _dimension(view.totals.cpu_millicores, usable.cpu_millicores, used.cpu_millicores),
+        "units": _dimension(100, usable.units, used.units, usable.guarded_units),
+        "cpu_millicores": _dimension(
+            view.totals.cpu_millicores, usable.cpu_millicores, used.cpu_millicores, usable.guarded_millicores
+        ),
         "memory_bytes": _dimension(view.totals.memory_bytes, usable.memory_bytes, used.memory_bytes),
         "disk_bytes": _dimension(view.totals.disk_bytes, usable.disk_bytes, used.disk_bytes),
     }
@@ -188,8 +190,9 @@ def dimensions(state: State, settings: PolicySettings) -> dict[str, Dimension]:
     return rows
 
 
-def _dimension(total: int, usable: int, used: int) -> Dimension:
-    return Dimension(total, usable, used, max(0, usable - used))
+def _dimension(total: int, usable: int, used: int, guarded: int = 0) -> Dimension:
+    """`guarded` is used by software that is charged nothing, and taken off `usable` already."""
+    return Dimension(total, max(0, usable + guarded), used + guarded, max(0, usable - used))
 
 
 def headline(state: State, view: NodeView | None, settings: PolicySettings) -> str:
@@ -204,14 +207,16 @@ def headline(state: State, view: NodeView | None, settings: PolicySettings) -> s
     if view.state in ("UNKNOWN", "PANIC"):
         return f"No: the machine is {view.state}" + (f" ({why})" if why else "")
     if free <= 0:
-        return f"No: all {usable.units} usable units are held by {state.book.leases} lease(s)"
+        guarded = f", {usable.guarded_units} used by guarded software" if usable.guarded_units else ""
+        there = usable.units + usable.guarded_units
+        return f"No: all {there} usable units are held by {state.book.leases} lease(s){guarded}"
     if view.state != "QUIET":
         return (
             f"Only urgent work: the machine is {view.state}"
             + (f" ({why})" if why else "")
             + f"; {free} units free"
         )
-    return f"Yes: the machine is quiet, {free} of {usable.units} units free"
+    return f"Yes: the machine is quiet, {free} of {usable.units + usable.guarded_units} units free"
 
 
 def _decapitalised(sentence: str) -> str:

@@ -216,7 +216,8 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
     found: list[Reason] = []
     if not capacity.fits(book, usable, view.totals, state.sizes, charge):
         found.extend(
-            _shortfall(short) for short in capacity.shortfalls(book, usable, view.totals, state.sizes, charge)
+            _shortfall(short, _guarded(state, view, usable))
+            for short in capacity.shortfalls(book, usable, view.totals, state.sizes, charge)
         )
     if not charge.is_work:
         return found
@@ -230,8 +231,20 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
     return found
 
 
-def _shortfall(short: capacity.Shortfall) -> Reason:
+def _guarded(state: State, view: NodeView, usable: capacity.Usable) -> str:
+    """The guarded software that uses most of what is not there, with what it uses."""
+    if not usable.guarded_units:
+        return ""
+    most = max(view.guarded, key=lambda lease_id: (view.guarded[lease_id], lease_id))
+    lease = state.leases.get(most)
+    who = lease.ask.holder if lease is not None else "guarded software"
+    return f"less use by {who} ({capacity.units_used(view.guarded[most], view.totals)} units now)"
+
+
+def _shortfall(short: capacity.Shortfall, guarded: str = "") -> Reason:
     cure = "the end of what holds it"
+    if guarded and short.dimension in ("units", "cpu"):
+        cure = f"{guarded}, or {cure}"
     if short.dimension == "units" and short.capacity < capacity.UNITS_QUIET:
         cure += ", or a quieter machine (usable units shrink with the quiet score)"
     return Reason(Code.CAPACITY, capacity.sentence(short), cure, capacity.figures(short), None)

@@ -33,12 +33,18 @@ NO_SEMAPHORES: dict[str, int] = {}
 
 
 class Usable(msgspec.Struct, frozen=True, gc=False):
-    """What new work may be charged against at this moment, together with what is charged already."""
+    """What new work may be charged against at this moment, together with what is charged already.
+
+    What guarded software uses is taken off already (below nothing, where it uses more than there is); it is
+    shown as used (LEASE-26).
+    """
 
     units: int
     cpu_millicores: int
     memory_bytes: int
     disk_bytes: int
+    guarded_units: int = 0
+    guarded_millicores: int = 0
 
 
 class Shortfall(msgspec.Struct, frozen=True, gc=False):
@@ -86,15 +92,17 @@ def usable(view: NodeView, settings: CapacitySettings, *, without_curve: bool = 
     else:
         units = units_at(share_of_curve(settings.curve, view.score), settings)
     totals = view.totals
-    guarded = sum(view.guarded.values()) if view.guarded else 0
-    if guarded:
+    guarded = guarded_units = 0
+    if view.guarded:
+        guarded = min(sum(view.guarded.values()), totals.cpu_millicores)
         guarded_units = units_used(guarded, totals)
-        units = max(0, units - guarded_units) if guarded_units >= GUARDED_UNITS_MIN else units
+        if guarded_units < GUARDED_UNITS_MIN:
+            guarded = guarded_units = 0
     memory = totals.memory_bytes - settings.memory_reserve_bytes
     memory -= view.foreign_memory_bytes + view.excess_memory_bytes
     disk = totals.disk_bytes - settings.disk_reserve_bytes
-    cores = totals.cpu_millicores - min(guarded, totals.cpu_millicores)
-    return Usable(units, cores, max(0, memory), max(0, disk))
+    cores = totals.cpu_millicores - guarded
+    return Usable(units - guarded_units, cores, max(0, memory), max(0, disk), guarded_units, guarded)
 
 
 def units_used(millicores: int, totals: Totals) -> int:
@@ -142,8 +150,9 @@ def shortfalls(
     """
     found: list[Shortfall] = []
     if charge.is_work:
+        cores = usable.cpu_millicores + usable.guarded_millicores
         for dimension, used, asked, there in (
-            ("cpu", book.cpu_millicores, charge.cpu_millicores, usable.cpu_millicores),
+            ("cpu", book.cpu_millicores + usable.guarded_millicores, charge.cpu_millicores, cores),
             ("memory", book.memory_bytes, charge.memory_bytes, usable.memory_bytes),
             ("disk", book.disk_bytes, charge.disk_bytes, usable.disk_bytes),
         ):
@@ -152,7 +161,8 @@ def shortfalls(
     if charge.named:
         found.extend(_named_shortfalls(book, totals, semaphores, charge))
     if charge.units and book.units + charge.units > usable.units:
-        found.append(Shortfall("units", book.units, charge.units, usable.units))
+        used, there = book.units + usable.guarded_units, usable.units + usable.guarded_units
+        found.append(Shortfall("units", used, charge.units, there))
     return tuple(found)
 
 

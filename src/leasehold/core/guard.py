@@ -7,10 +7,11 @@ now, and to nothing while that does not run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
+from leasehold.core import capacity
 from leasehold.core import lease as life
 from leasehold.core.brake import free
 from leasehold.core.state import LEASES, Change, Outcome, Stamp, State
@@ -122,11 +123,6 @@ def runs_at(state: State, stamp: Stamp, lease_id: str, binding: Binding | None) 
     return outcome
 
 
-def use_of(lease: Lease, guarded: Mapping[str, int]) -> int:
-    """Millicores that its software used over the last half minute."""
-    return guarded.get(lease.lease_id, 0)
-
-
 def complaint(lease: Lease, units: int) -> str:
     """What `why` says of a guard whose software uses more than it was said to cost; "" where it does not."""
     guard = lease.ask.guard
@@ -136,3 +132,15 @@ def complaint(lease: Lease, units: int) -> str:
         f"{guard.target} uses {units} units, more than the {guard.cost_units} that it was said to cost; "
         f"give it less to do, or say so: `leasehold guard {guard.target} --cost {units}`"
     )
+
+
+def complaints(state: State) -> list[str]:
+    """Those of all guards, oldest first."""
+    view = state.view
+    if view is None or not view.guarded:
+        return []
+    found = [
+        complaint(lease, capacity.units_used(view.guarded.get(lease.lease_id, 0), view.totals))
+        for lease in guards(state.leases[each] for each in view.guarded if each in state.leases)
+    ]
+    return [each for each in found if each]

@@ -12,9 +12,12 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from leasehold.model.ids import typed
-from leasehold.model.lease import BrakeLevel, Process
+from leasehold.model.lease import Binding, BrakeLevel, Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery
+from leasehold.ports.host import TargetUnknown, TargetUnreachable
 from leasehold.testing.virtual_loop import VirtualLoop
 
 WALL_AT_START_MS = 1_900_000_000_000
@@ -171,6 +174,40 @@ class FakeBrakes:
         ids = tuple(query.lease_id for query in queries)
         self.calls.append((what, ids))
         return frozenset(ids)
+
+
+class FakeStanding:
+    """`ports.host.Standing` over software that a test starts and stops; `lowered` is at low weight."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, Binding | None] = {}
+        self.lowered: dict[str, Binding] = {}
+        self.unreachable = ""
+        self.stops: list[tuple[str, str]] = []
+
+    def find(self, target: str) -> Binding | None:
+        if self.unreachable:
+            raise TargetUnreachable(self.unreachable)
+        if target not in self.running:
+            raise TargetUnknown(f"there is no {target}")
+        return self.running[target]
+
+    def lower(self, lease_id: str, binding: Binding) -> Binding:
+        before = binding.before or (("weight", "100"),)
+        self.lowered[lease_id] = msgspec.structs.replace(binding, before=before)
+        return self.lowered[lease_id]
+
+    def put_back(self, lease_id: str, binding: Binding) -> None:
+        assert binding.before
+        self.lowered.pop(lease_id, None)
+
+    def stop(self, target: str) -> bool:
+        self.stops.append(("stop", target))
+        return True
+
+    def start(self, target: str) -> bool:
+        self.stops.append(("start", target))
+        return True
 
 
 class PlacesOnly:

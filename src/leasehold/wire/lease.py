@@ -357,6 +357,7 @@ class Explanation(msgspec.Struct, omit_defaults=True):
     line: LineOut | None = None
     learned: dict[str, Any] = {}
     notice: str = ""
+    notices: list[str] = []
 
 
 class LockSize(Input, frozen=True):
