@@ -34,6 +34,21 @@ print(time.monotonic(), got.decode(), flush=True)
 """
 
 
+STREAM = """
+import socket, ssl, sys, time
+address, ca, token = sys.argv[1:]
+plain = socket.create_connection((address, 7118), 5)
+wire = ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=address)
+wire.sendall(f"GET /api/dashboard/stream HTTP/1.1\\r\\nhost: {address}\\r\\nauthorization: Bearer {token}\\r\\n\\r\\n".encode())
+wire.settimeout(100)
+print("open" if b"text/event-stream" in wire.recv(65536) else "refused", flush=True)
+try:
+    while wire.recv(65536): pass
+except OSError: pass
+print(time.monotonic(), flush=True)
+"""
+
+
 class Lan:
     """A server started with `up --lan` on a host of its own, and the other host on its cable."""
 
@@ -163,7 +178,7 @@ def container(product: Product) -> str:
 
 @check(
     "lan.revoked",
-    "A revoked token: its held call over TLS is closed at once, and it stays revoked over kill -9",
+    "A revoked token: its held call and its open stream over TLS are closed at once, and it stays revoked over kill -9",
     budget_s=60,
 )
 def revoked(product: Product) -> str:
@@ -178,19 +193,30 @@ def revoked(product: Product) -> str:
             first = until(lambda: json.loads(server.run("status", "--json").stdout)["active"], 20, 0.1)
             expect(first is not None, "the lock was not taken")
             command = [product.python, "-c", HELD, hosts.SERVER, hosts.SERVER, str(there.ca), gone]
-            with subprocess.Popen(
-                [*there.cable.other, *command], stdout=subprocess.PIPE, text=True
-            ) as waiter:
+            follow = [product.python, "-c", STREAM, hosts.SERVER, str(there.ca), gone]
+            with (
+                subprocess.Popen([*there.cable.other, *command], stdout=subprocess.PIPE, text=True) as waiter,
+                subprocess.Popen(
+                    [*there.cable.other, *follow], stdout=subprocess.PIPE, text=True
+                ) as follower,
+            ):
+                assert follower.stdout is not None
+                expect(follower.stdout.readline() == "open\n", "the stream was refused")
                 waits = until(lambda: json.loads(server.run("status", "--json").stdout)["waiting"], 20, 0.1)
                 expect(waits is not None, "the call does not wait")
                 done = server.run("token", "revoke", gone_id)
                 answered = time.monotonic()
                 out, _ = waiter.communicate(timeout=30)
+                followed, _ = follower.communicate(timeout=30)
             expect(done.returncode == 0, f"not revoked: {done.stderr}")
             at, _, got = out.strip().partition(" ")
             expect(not got.startswith("HTTP"), f"the held call was answered: {got}")
             ended_s = float(at) - answered
-            expect(ended_s < AT_ONCE_S, f"the connection lasted {ended_s:.1f} s longer than its token")
+            stream_s = float(followed) - answered
+            expect(
+                max(ended_s, stream_s) < AT_ONCE_S,
+                f"the connection lasted {ended_s:.1f} s, the stream {stream_s:.1f} s longer than their token",
+            )
             done = server.run("token", "revoke", crashed_id)
             server.kill()
             expect(done.returncode == 0, f"not revoked: {done.stderr}")
@@ -206,4 +232,4 @@ def revoked(product: Product) -> str:
         finally:
             holder.terminate()
             holder.communicate(timeout=20)
-        return f"the held call ended {ended_s * 1000:+.0f} ms after the answer; after kill -9 still 401, its namesake 200"
+        return f"the held call ended {ended_s * 1000:+.0f} ms, the stream {stream_s * 1000:+.0f} ms after the answer; after kill -9 still 401, its namesake 200"

@@ -158,6 +158,30 @@ def test_revocation_closes_what_is_open_at_once(server: RealServer) -> None:
     server.release(lock)
 
 
+@pytest.mark.requirement("OPS-5", "OPS-3")
+def test_revocation_closes_an_open_stream_at_once(server: RealServer) -> None:
+    """What was followed by a token ends with it, in the middle; others' streams go on."""
+    token_id, header = made(server)
+    _, other = made(server)
+    with server.tcp() as followed, server.tcp() as bystander:
+        for wire, by in ((followed, header), (bystander, other)):
+            wire.send(request("GET", "/api/dashboard/stream", by))
+            wire.sock.settimeout(10)
+            assert b"text/event-stream" in wire.sock.recv(65_536)
+        began = time.monotonic()
+        assert revoke(server, token_id).status == 204
+        followed.sock.settimeout(AT_ONCE_S)
+        try:
+            while followed.sock.recv(65_536):
+                assert time.monotonic() - began < AT_ONCE_S
+        except ConnectionResetError:
+            pass
+        bystander.sock.settimeout(30)
+        seen = time.monotonic()
+        while time.monotonic() < seen + 1:
+            assert bystander.sock.recv(65_536)
+
+
 @pytest.mark.requirement("OPS-5")
 def test_expiry_closes_what_is_open_too(server: RealServer) -> None:
     """A held call does not outlive the token that asked for it."""

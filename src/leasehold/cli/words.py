@@ -32,6 +32,8 @@ def charge(held: ChargeOut) -> str:
 def lease_row(lease: LeaseOut) -> tuple[object, ...]:
     left = lease.expected_left_sec
     notes = [*lease.flags, *(text for text in (lease.held_back, lease.end_reason, lease.label) if text)]
+    if lease.job_type == "guard":
+        notes = [text for text in notes if text != lease.addon_id]
     if lease.progress is not None:
         notes.insert(0, f"{lease.progress:.0%}")
     return (

@@ -186,7 +186,8 @@ class Dashboard:
     def changed(self, events: Sequence[Event], measured: bool) -> None:
         """Something was committed, or measured. Costs nothing while nobody looks."""
         if self._knows_decisions:
-            self._decisions.extend(rows.decision(event) for event in events[-DECISIONS_SHOWN:])
+            state = self._ledger.state
+            self._decisions.extend(rows.decision(event, state) for event in events[-DECISIONS_SHOWN:])
         if self._viewers:
             self._urgent = self._urgent or not measured
             self._wake.set()
@@ -269,7 +270,8 @@ class Dashboard:
         records = await self._archive.events(after=after, limit=DECISIONS_SHOWN)
         events = [event for record in records for event in codec.decode_events(record)]
         told = {row.seq for row in self._decisions}
-        earlier = [rows.decision(event) for event in events if event.seq not in told]
+        state = self._ledger.state
+        earlier = [rows.decision(event, state) for event in events if event.seq not in told]
         merged = sorted([*earlier, *self._decisions], key=lambda row: row.seq)
         self._decisions = deque(merged, maxlen=DECISIONS_SHOWN)
 

@@ -18,6 +18,8 @@ from leasehold.wire import dashboard as wire
 LEASES_SHOWN = 50
 WAITERS_SHOWN = 20
 TEXT_MAX = 200
+REASONS = ("reason", "note", "charged", "why")
+"""What an event's details may say in words, the first one counts."""
 VERDICTS: Mapping[str, wire.Verdict] = {"Yes": "yes", "Only urgent work": "urgent"}
 
 
@@ -88,8 +90,10 @@ def waiting(line: Iterable[tuple[Waiter, Reason | None]], total: int, offset_ms:
     return wire.Waiting(total, found, list(whys))
 
 
-def decision(event: Event) -> wire.DecisionRow:
+def decision(event: Event, state: State) -> wire.DecisionRow:
+    """One event, with what the lease that it is about was for, as far as that is remembered."""
     details = event.details
+    of = state.leases.get(event.subject) or state.ended.get(event.subject)
     return wire.DecisionRow(
         seq=event.seq,
         kind=event.kind,
@@ -99,9 +103,10 @@ def decision(event: Event) -> wire.DecisionRow:
         job_type=short(str(details.get("job_type", ""))),
         units=cast(int, details.get("units", 0)),
         ran_ms=details.get("ran_ms"),
-        reason=short(str(details.get("reason") or details.get("note") or details.get("charged") or "")),
+        reason=short(str(next((details[name] for name in REASONS if details.get(name)), ""))),
         by=short(event.actor),
         until_ms=cast(int, details.get("until_ms", 0)),
+        label=short(of.ask.label or of.ask.job_type) if of is not None else "",
     )
 
 

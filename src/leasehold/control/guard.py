@@ -71,8 +71,8 @@ class GuardService:
             principal=principal.name,
             quiet_gate=False,
             on_busy=OnBusy(body.on_busy),
-            label=body.note,
-            guard=Guard(target, body.cost_units or 0),
+            label=target,
+            guard=Guard(target, body.cost_units or 0, body.note),
         )
         self._may_change(principal, target)
 
@@ -170,7 +170,7 @@ class GuardService:
             pids=[process.pid for process in lease.binding.work],
             cgroup=lease.binding.cgroup,
             held_back=lease.brake.why if lease.brake is not None else "",
-            note=lease.ask.label,
+            note=guard.note,
             problem=self._problems.get(lease.lease_id, ""),
             complaint=guards.complaint(lease, units),
         )

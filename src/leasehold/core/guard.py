@@ -83,16 +83,14 @@ def stand(state: State, stamp: Stamp, settings: PolicySettings, ask: Ask, bindin
 
 def _changed(known: Lease, ask: Ask, binding: Binding, stamp: Stamp) -> Outcome:
     outcome = Outcome(known)
-    again = msgspec.structs.replace(
-        known.ask, guard=ask.guard, on_busy=ask.on_busy, label=ask.label or known.ask.label
-    )
+    again = msgspec.structs.replace(known.ask, guard=ask.guard, on_busy=ask.on_busy)
     lease = msgspec.structs.replace(known, ask=again, binding=rebound(known.binding, binding))
     if lease == known:
         return outcome
     if lease.brake is not None and not lease.brake.by and again.on_busy is not known.ask.on_busy:
         lease = free(lease, stamp.now_ms)  # It gives way in another way from now on, if it still has to.
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
-    details: dict[str, object] = {"guard": _target(lease), "on_busy": str(again.on_busy)}
+    details: dict[str, object] = {"holder": _target(lease), "on_busy": str(again.on_busy)}
     outcome.events.append(
         Event("GuardChanged", lease.lease_id, stamp.wall_ms, ask.principal, details=details)
     )
@@ -119,7 +117,7 @@ def runs_at(state: State, stamp: Stamp, lease_id: str, binding: Binding | None) 
     outcome.changes.append(Change(LEASES, lease_id, outcome.answer))
     if (lease.binding == UNBOUND) is not (wanted == UNBOUND):
         kind = "GuardedStopped" if binding is None else "GuardedStarted"
-        outcome.events.append(Event(kind, lease_id, stamp.wall_ms, details={"guard": _target(lease)}))
+        outcome.events.append(Event(kind, lease_id, stamp.wall_ms, details={"holder": _target(lease)}))
     return outcome
 
 

@@ -98,11 +98,12 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
     """What a standing lease is about: software that runs by itself (LEASE-26).
 
     `target` is `docker:NAME`, `unit:NAME`, `cgroup:/PATH` or `pid:N`. Above `cost_units` (0: never) `why`
-    complains.
+    complains. `note` is what the person who guards it says.
     """
 
     target: str
     cost_units: int = 0
+    note: str = ""
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -93,7 +93,7 @@ class Waiting(msgspec.Struct):
 
 
 class DecisionRow(msgspec.Struct, omit_defaults=True):
-    """One committed event, in short. `seq` is its number in the event stream."""
+    """One committed event, in short. `seq` is its number in the stream, `label` what its lease was for."""
 
     seq: int
     kind: str
@@ -106,6 +106,7 @@ class DecisionRow(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     by: str = ""
     until_ms: int = 0
+    label: str = ""
 
 
 class DenialRow(msgspec.Struct, omit_defaults=True):

@@ -85,14 +85,24 @@ function inWords([, scores]: Points): string {
   return `Between ${Math.round(Math.min(...known))} and ${Math.round(Math.max(...known))}, now ${Math.round(known.at(-1) ?? 0)}.`;
 }
 
+/** A canvas knows no names of colours: each is looked up as the theme of the moment has it. */
+function colours(element: HTMLElement): (name: string) => string {
+  return (name) => {
+    const sample = element.appendChild(document.createElement("i"));
+    sample.style.color = `var(${name})`;
+    const found = getComputedStyle(sample).color;
+    sample.remove();
+    return found;
+  };
+}
+
 function drawn(element: HTMLElement, points: Points): uPlot {
-  const style = getComputedStyle(element);
-  const colour = (name: string): string => style.getPropertyValue(name).trim();
+  const colour = colours(element);
   const axis = {
     stroke: colour("--text-3"),
     grid: { stroke: colour("--line"), width: 1 },
     ticks: { show: false },
-    font: `12px ${style.fontFamily}`,
+    font: `12px ${getComputedStyle(element).fontFamily}`,
   };
   const options: uPlot.Options = {
     width: element.clientWidth || 300,

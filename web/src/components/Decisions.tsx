@@ -1,4 +1,4 @@
-import { decisions, denials, labelOf } from "../state/dashboard";
+import { decisions, denials } from "../state/dashboard";
 import { told, type Tone } from "../models/decision";
 import { counted, personOf, secondOf } from "../models/format";
 import type { Denial } from "../models/dashboard";
@@ -6,7 +6,14 @@ import { Card, Empty } from "./Card";
 import { Icon, type IconName } from "./Icon";
 
 const SHOWN = 14;
-const ICONS: Record<Tone, IconName> = { start: "play", end: "stop", lost: "lost", word: "word", other: "other" };
+const ICONS: Record<Tone, IconName> = {
+  start: "play",
+  end: "stop",
+  lost: "lost",
+  held: "pause",
+  word: "word",
+  other: "other",
+};
 
 interface Entry {
   key: string;
@@ -37,7 +44,7 @@ export function Decisions() {
 function happened(): Entry[] {
   const entries: Entry[] = [];
   for (const event of decisions.value) {
-    const said = told(event, labelOf(event.subject));
+    const said = told(event);
     if (said === null) continue;
     const { tone, sentence, detail } = said;
     entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence, detail });

@@ -49,7 +49,7 @@ function Row({ lease, index }: { lease: Lease; index: number }) {
         </span>
       </span>
       <span class="row-figures">
-        <span class="row-units">{counted(lease.units, "unit")}</span>
+        <span class="row-units">{lease.job_type === "guard" ? "guarded" : counted(lease.units, "unit")}</span>
         <Running lease={lease} />
       </span>
       <Progress id={lease.id} />

@@ -86,6 +86,7 @@ export interface Decision {
   reason?: string;
   by?: string;
   until_ms?: number;
+  label?: string;
 }
 
 export interface Denial {

@@ -2,7 +2,7 @@
 import type { Decision } from "./dashboard";
 import { counted, durationOf, personOf, timeOf } from "./format";
 
-export type Tone = "start" | "end" | "lost" | "word" | "other";
+export type Tone = "start" | "end" | "lost" | "held" | "word" | "other";
 
 export interface Told {
   tone: Tone;
@@ -10,9 +10,9 @@ export interface Told {
   detail: string;
 }
 
-/** What an event means to a person; null for what only follows another. `label` names the lease's work. */
-export function told(event: Decision, label: string): Told | null {
-  const who = label || (event.holder ? personOf(event.holder) : event.subject);
+/** What an event means to a person; null for what only follows another. */
+export function told(event: Decision): Told | null {
+  const who = event.label || (event.holder ? personOf(event.holder) : event.subject);
   const until = event.until_ms ? ` until ${timeOf(event.until_ms)}` : "";
   const by = event.by ? personOf(event.by) : "its time";
   const ran = event.ran_ms == null ? "" : ` after ${durationOf(event.ran_ms)}`;
@@ -22,7 +22,9 @@ export function told(event: Decision, label: string): Told | null {
     case "LeaseHeardAgain":
       return null;
     case "LeaseGranted":
-      return line("start", `${who} was granted ${units(event)}`, owner(event, who));
+      return event.job_type === "guard"
+        ? line("word", `${by} guards ${who}`, "it gives way from now on")
+        : line("start", `${who} was granted ${units(event)}`, owner(event, who));
     case "LeaseReleased":
       return line("end", `${who} ended${ran}`, reason);
     case "LeaseExpired":
@@ -34,6 +36,21 @@ export function told(event: Decision, label: string): Told | null {
     case "LeaseSilent":
     case "LeaseUnattended":
       return line("lost", `${who} is silent; its processes still run`, "");
+    case "LeaseFrozen":
+      return line("held", `${who} gives way: it stands still`, reason);
+    case "LeaseThrottled":
+      return line("held", `${who} gives way: it is slowed down`, reason);
+    case "LeaseThawed":
+    case "LeaseUnthrottled":
+      return line("start", `${who} goes on`, reason);
+    case "LeaseGaveBack":
+      return line("held", `${who} stands still and gave back ${units(event)}`, reason);
+    case "GuardedStopped":
+      return line("end", `${who} has stopped`, "it is guarded again when it starts");
+    case "GuardedStarted":
+      return line("start", `${who} has started, and is guarded`, reason);
+    case "GuardChanged":
+      return line("word", `${by} changed how ${who} gives way`, reason);
     case "NodeBlocked":
       return line("word", `${by} blocked ${device(event)}${until}`, reason);
     case "NodeAllowed":

@@ -16,7 +16,6 @@ import type {
 } from "../models/dashboard";
 
 const DECISIONS_SHOWN = 40;
-const LABELS_MAX = 400;
 
 export const head = signal<Head | null>(null);
 export const scales = signal<Record<string, Scale>>({});
@@ -34,17 +33,9 @@ export const newestAt = signal(0);
 export const clockOffset = signal(0);
 
 let seq = 0;
-const labels = new Map<string, string>();
-
-/** What a lease was for, as long as the page remembers. */
-export function labelOf(leaseId: string): string {
-  return labels.get(leaseId) ?? "";
-}
-
 /** Forget what belongs to somebody who has signed out. */
 export function forget(): void {
   seq = 0;
-  labels.clear();
   batch(() => {
     head.value = null;
     owner.value = null;
@@ -58,7 +49,6 @@ export function forget(): void {
 /** Everything anew. */
 export function replace(state: DashboardState): void {
   seq = state.seq;
-  remember(state.leases);
   batch(() => {
     apply(state);
     leases.value = state.leases;
@@ -93,19 +83,10 @@ function apply(parts: Partial<DashboardState>): void {
 }
 
 function changeLeases(set: Lease[], gone: string[]): void {
-  remember(set);
   const byId = new Map(leases.value.map((lease) => [lease.id, lease]));
   for (const id of gone) byId.delete(id);
   for (const lease of set) byId.set(lease.id, lease);
   leases.value = [...byId.values()].sort((one, other) => one.granted_ms - other.granted_ms);
-}
-
-function remember(shown: Lease[]): void {
-  for (const lease of shown) labels.set(lease.id, lease.label || lease.job_type);
-  for (const id of labels.keys()) {
-    if (labels.size <= LABELS_MAX) break;
-    labels.delete(id);
-  }
 }
 
 function at(ms: number): void {

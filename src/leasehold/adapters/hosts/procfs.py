@@ -22,7 +22,15 @@ Their traffic never leaves, or is counted at the one that it leaves by.
 
 def counters(read: Read, now_ms: int, *, clock_ticks: int, page_bytes: int) -> HostCounters:
     """One raw reading of the host. Raises HostUnreadable without CPU or memory figures."""
-    stat, memory = read("/proc/stat"), _keyed(read("/proc/meminfo"))
+    memory, swapped, stalls = _keyed(read("/proc/meminfo")), _keyed(read("/proc/vmstat")), pressure(read)
+    arc, devices, network = (
+        read("/proc/spl/kstat/zfs/arcstats"),
+        read("/proc/diskstats"),
+        read("/proc/net/dev"),
+    )
+    loads, uptime = read("/proc/loadavg"), read("/proc/uptime")
+    # Last, since what is ours is looked at right after it: between the two others start and end.
+    stat = read("/proc/stat")
     if not stat or not stat.startswith("cpu "):
         raise HostUnreadable("/proc/stat can't be read: CPU use is unknown; is /proc mounted here?")
     if "MemTotal" not in memory:
@@ -31,28 +39,27 @@ def counters(read: Read, now_ms: int, *, clock_ticks: int, page_bytes: int) -> H
     tick_ms = 1000 / clock_ticks
     cores = tuple(_cpu(line, tick_ms) for line in lines[1:] if line.startswith("cpu"))
     whole = _cpu(lines[0], tick_ms)
-    swapped = _keyed(read("/proc/vmstat"))
-    disk_read, disk_written = disks(read("/proc/diskstats"))
+    disk_read, disk_written = disks(devices)
     return HostCounters(
         at_ms=now_ms,
         cpu_busy_ms=whole[0],
         cpu_total_ms=whole[1],
         cores=cores,
         runnable=_after(lines, "procs_running", less=1),
-        load=load(read("/proc/loadavg")),
+        load=load(loads),
         memory_total_bytes=memory["MemTotal"] * 1024,
-        memory_available_bytes=available(memory, read("/proc/spl/kstat/zfs/arcstats")),
+        memory_available_bytes=available(memory, arc),
         memory_free_bytes=memory.get("MemFree", 0) * 1024,
         swap_total_bytes=memory.get("SwapTotal", 0) * 1024,
         swap_free_bytes=memory.get("SwapFree", 0) * 1024,
         swapped_in_bytes=_times(swapped.get("pswpin"), page_bytes),
         swapped_out_bytes=_times(swapped.get("pswpout"), page_bytes),
-        pressure=pressure(read),
+        pressure=stalls,
         disk_read_bytes=disk_read,
         disk_written_bytes=disk_written,
-        links=links(read("/proc/net/dev")),
+        links=links(network),
         boot_wall_ms=1000 * (_after(lines, "btime") or 0),
-        uptime_ms=uptime_ms(read("/proc/uptime")),
+        uptime_ms=uptime_ms(uptime),
     )
 
 

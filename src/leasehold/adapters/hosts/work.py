@@ -107,7 +107,13 @@ class LinuxWork:
     def measure(self, queries: Sequence[WorkQuery], now_ms: int, *, io: bool) -> OursCounters:
         own = os.getpid()
         bound = [query for query in queries if query.is_bound]
+        # First who runs, since the host's figure was read just now: short-lived processes come and go.
         pids = {query.lease_id: self._pids(query) for query in bound}
+        budget = Budget()
+        running = {lease_id: runnable(found, budget) for lease_id, found in pids.items()}
+        # One of this process's threads is the reader, which the host's figure leaves out.
+        own_running = max(0, runnable([own], budget) - 1)
+        kernel_running = kernel_runnable() if bound else 0
         work = frozenset(pid for each in pids.values() for pid in each)
         wrappers = {each.pid: each for query in queries for each in query.wrappers if each.pid not in work}
         counters = {f"wrapper {pid} {each.start_ticks}": ticks_ms(each) for pid, each in wrappers.items()}
@@ -120,8 +126,7 @@ class LinuxWork:
             if self._groups is not None and query.cgroup.startswith("/")
         }
         grown_ms = self._grown.add(counters)
-        budget = Budget()
-        uses = tuple(self._use(query, pids[query.lease_id], budget) for query in bound)
+        uses = tuple(self._use(query, pids[query.lease_id], running[query.lease_id]) for query in bound)
         unbound = sum(query.cpu_millicores for query in queries if not query.is_bound)
         told_apart = not unbound and all(
             self._has_place(query) and not query.cgroup.startswith("/") for query in bound
@@ -131,15 +136,14 @@ class LinuxWork:
             at_ms=now_ms,
             cpu_ms=grown_ms + self._places_ms() + int(1000 * sum(os.times()[:2])),
             memory_bytes=sum(use.memory_bytes for use in uses) + resident([own]),
-            # One of this process's threads is the reader, which the host's figure leaves out.
-            runnable=sum(use.runnable for use in uses) + max(0, runnable([own], budget) - 1),
+            runnable=sum(running.values()) + own_running,
             uses=uses,
             unbound_millicores=unbound,
             outside=self._outside.read(now_ms) if self._outside is not None and told_apart else None,
             io_ours_bytes=ours_bytes,
             io_others_bytes=others_bytes,
             pids=work | {own},
-            kernel_runnable=kernel_runnable() if work else 0,
+            kernel_runnable=kernel_running,
         )
 
     def _has_place(self, query: WorkQuery) -> bool:
@@ -151,7 +155,7 @@ class LinuxWork:
             return self._groups.pids(query.cgroup)
         return _below(query.processes)
 
-    def _use(self, query: WorkQuery, pids: list[int], budget: Budget) -> WorkUse:
+    def _use(self, query: WorkQuery, pids: list[int], running: int) -> WorkUse:
         groups = self._groups if self._has_place(query) else None
         cpu_ms = groups.cpu_ms(query.cgroup) if groups else self._grown.of(query.lease_id)
         memory = (groups.memory_bytes(query.cgroup) if groups else None) or 0
@@ -161,7 +165,7 @@ class LinuxWork:
             lease_id=query.lease_id,
             cpu_ms=cpu_ms or 0,
             memory_bytes=max(memory, resident(named)),
-            runnable=runnable(pids, budget),
+            runnable=running,
             alive=len(pids),
         )
 
