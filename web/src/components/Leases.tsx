@@ -44,7 +44,7 @@ function Row({ lease, index }: { lease: Lease; index: number }) {
           {what}
         </span>
         <span class="row-who">
-          {personOf(lease.holder)}
+          {what === lease.holder ? "runs by itself" : personOf(lease.holder)}
           <Extras lease={lease} />
         </span>
       </span>
