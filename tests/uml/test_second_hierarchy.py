@@ -1,4 +1,4 @@
-"""Brakes on a true cgroup v2 with its controllers, in a User Mode Linux guest on this machine (PROVE-8)."""
+"""Brakes and limits on a true cgroup v2, in a User Mode Linux guest on this machine (PROVE-8)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ INIT = Path(__file__).with_name("init.sh")
 
 @pytest.mark.slow
 @pytest.mark.serial
-@pytest.mark.requirement("LEASE-14", "PROVE-8")
-def test_the_contract_of_brakes_holds_on_cgroup_2() -> None:
-    """The same suite that runs on this machine, in a guest whose only cgroups are v2."""
+@pytest.mark.requirement("LEASE-14", "LEASE-23", "PROVE-8")
+def test_the_contract_of_brakes_and_limits_holds_on_cgroup_2() -> None:
+    """The same suites that run on this machine, in a guest whose only cgroups are v2."""
     kernel = shutil.which("linux.uml")
     if kernel is None:
         pytest.skip(

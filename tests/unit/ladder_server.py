@@ -36,7 +36,7 @@ SECOND = 1_000
 
 
 class Server:
-    """The services over one disk, on a clock that moves when told; brakes outlive a server."""
+    """The services over one disk, on a clock that moves when told; brakes and places outlive a server."""
 
     def __init__(
         self,
@@ -45,16 +45,17 @@ class Server:
         brakes: FakeBrakes,
         processes: FakeProcesses,
         standing: FakeStanding,
+        work: PlacesOnly,
     ) -> None:
-        self.clock, self.brakes, self.processes = clock, brakes, processes
+        self.clock, self.brakes, self.processes, self.work = clock, brakes, processes, work
+        self.policy = PolicySettings()
         self.store = MemoryStore(disk)
         self.ledger = Ledger(self.store, clock, RandomIds(), lambda: State("node-1"))
         self.archive = MemoryArchive(disk)
-        self.work = PlacesOnly(processes)
         self.leases = LeaseService(
             self.ledger,
-            lambda: PolicySettings(),
-            Bindings(processes, self.work, at_once, lambda lease_id: self.guards.process_ended(lease_id)),
+            lambda: self.policy,
+            Bindings(processes, self.work, at_once, self._process_ended),
             self.archive,
             Counters(),
             totals=TOTALS,
@@ -64,6 +65,10 @@ class Server:
         self.guards = GuardService(self.leases, standing, at_once)
         self.supervisor = Supervisor(self.leases, ladder=self.ladder, guards=self.guards)
         self.scheduler = SchedulerService(self.leases, lambda: "server")
+
+    def _process_ended(self, lease_id: str) -> None:
+        self.leases.process_ended(lease_id)
+        self.guards.process_ended(lease_id)
 
     async def see(self, state: NodeState, seconds: float = 0) -> None:
         """The machine is measured, each two seconds for so long."""
@@ -110,10 +115,11 @@ class Machine:
         self.clock = ManualClock()
         self.disk = Disk(self.clock.wall_ms)
         self.brakes, self.processes, self.standing = FakeBrakes(), FakeProcesses(), FakeStanding()
+        self.work = PlacesOnly(self.processes)
 
     @asynccontextmanager
     async def server(self, *, killed: bool = False) -> AsyncIterator[Server]:
-        here = Server(self.disk, self.clock, self.brakes, self.processes, self.standing)
+        here = Server(self.disk, self.clock, self.brakes, self.processes, self.standing, self.work)
         await here.supervisor.start()
         await here.see("QUIET")
         try:

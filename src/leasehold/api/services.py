@@ -11,6 +11,7 @@ from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
 from leasehold.wire import guard as guard_wire
 from leasehold.wire import lease as wire
+from leasehold.wire import lock as lock_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import token as token_wire
 
@@ -76,9 +77,11 @@ class Scheduler(Protocol):
 class Locks(Protocol):
     """The service of locks and semaphores."""
 
-    async def locks(self, principal: Principal) -> wire.Locks: ...
+    async def locks(self, principal: Principal) -> lock_wire.Locks: ...
 
-    async def set_lock(self, principal: Principal, name: str, body: wire.LockSize) -> wire.LockOut: ...
+    async def set_lock(
+        self, principal: Principal, name: str, body: lock_wire.LockSize
+    ) -> lock_wire.LockOut: ...
 
     async def delete_lock(self, principal: Principal, name: str) -> None: ...
 

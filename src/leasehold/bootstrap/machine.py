@@ -10,6 +10,7 @@ from pathlib import Path
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.model.charge import Totals
+from leasehold.model.lease import UNLIMITED
 from leasehold.model.work import Containment, WorkQuery
 from leasehold.runtime.redaction import SECRET_KEY
 
@@ -28,11 +29,14 @@ def containment() -> Containment:
 
 
 def let_go(data: Path) -> None:
-    """Thaw and loosen all work that a server of this data folder has left in its places."""
-    brakes = LinuxWork(cgroup_home(data)).brakes()
+    """Thaw and loosen all work that a server of this data folder has left in its places; no limit stays."""
+    work = LinuxWork(cgroup_home(data))
+    brakes = work.brakes()
     left = [WorkQuery(lease_id, cgroup=lease_id) for lease_id in brakes.held()]
     brakes.thaw(left)
     brakes.loosen(left)
+    for place in work.places():
+        work.limit(place, UNLIMITED)
 
 
 def detect() -> tuple[str, str]:

@@ -310,6 +310,13 @@ def _containment(env: Mapping[str, str], server: str) -> Iterator[Finding]:
         yield Finding("io weight", "ok", "and at low io weight")
     else:
         yield Finding("io weight", "warn", *_halves(found.notes))
+    missing = [what for what, has in (("cpu", found.cpu_limit), ("memory", found.memory_limit)) if not has]
+    if missing:
+        what = f"work can't be held to its {' and '.join(missing)} by `run --enforce`"
+        cure = "a kernel and a parent cgroup with those controllers would do it; low weight works without"
+        yield Finding("limits", "warn", what, cure)
+    else:
+        yield Finding("limits", "ok", "work can be held to its cores and memory (`run --enforce`)")
     if not found.freezer:
         yield Finding(
             "freezer", "warn", "leased work can't be frozen as a whole here; signals are used instead"

@@ -142,6 +142,8 @@ def _pairs(found: LeaseOut) -> list[tuple[str, object]]:
         ("progress", None if found.progress is None else f"{found.progress:.0%} {found.message}".strip()),
         ("processes", [f"{process.pid} ({process.role})" for process in found.bound]),
         ("cgroup", found.cgroup),
+        ("limits", words.limits(found.enforced) if found.enforced is not None else None),
+        ("notice", found.notice),
         *[(f"used {name.replace('_', ' ')}", value) for name, value in found.usage.items()],
         *[(name.replace("_", " "), value) for name, value in found.asked_vs_used.items()],
     ]

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Set how many may hold a lock at once; 1 makes it exclusive."""
         from leasehold.client import calls
-        from leasehold.wire.lease import LockSize
+        from leasehold.wire.lock import LockSize
 
         if session.dry_run:
             session.out.text(f"would set {name} to {size}")

@@ -106,6 +106,10 @@ def _lease(session: Session, typed: str) -> int:
         out.text(f"{found.lease_id} ended as {found.state}: {found.end_reason}")
     else:
         out.text(f"{found.lease_id} is {found.state}; it holds {words.charge(found.charge)}")
+    if found.enforced is not None and not found.ended_at:
+        out.text(f"  {words.limits(found.enforced)}: the kernel sees to it")
+    if found.notice:
+        out.text(f"  {found.notice}")
     meanings = {
         "silent": "its heartbeats stopped, but its processes live: the charge stays until they end",
         "unattended": "what started it has ended, the work goes on: the charge stays until that ends",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leasehold.cli.amounts import bytes_text, spell
-from leasehold.wire.lease import ChargeOut, LeaseOut, WaiterOut
+from leasehold.wire.lease import ChargeOut, Enforced, LeaseOut, WaiterOut
 
 LEASE_HEAD = ("ID", "HOLDER", "JOB", "COST", "STATE", "RUNS", "LEFT", "NOTES")
 WAITER_HEAD = ("PLACE", "TICKET", "HOLDER", "JOB", "COST", "WAITS", "WHY")
@@ -29,9 +29,18 @@ def charge(held: ChargeOut) -> str:
     return ", ".join(parts) or "nothing"
 
 
+def limits(held: Enforced) -> str:
+    """`limited to 2 cores, 8 GiB memory`."""
+    return (
+        f"limited to {charge(ChargeOut(cpu_millicores=held.cpu_millicores, memory_bytes=held.memory_bytes))}"
+    )
+
+
 def lease_row(lease: LeaseOut) -> tuple[object, ...]:
     left = lease.expected_left_sec
     notes = [*lease.flags, *(text for text in (lease.held_back, lease.end_reason, lease.label) if text)]
+    if lease.enforced is not None and not lease.ended_at:
+        notes.insert(len(lease.flags), limits(lease.enforced))
     if lease.job_type == "guard":
         notes = [text for text in notes if text != lease.addon_id]
     if lease.progress is not None:

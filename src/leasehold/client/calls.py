@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, dashboard, guard, lease, owner, server, session, stats, token
+from leasehold.wire import addon, dashboard, guard, lease, lock, owner, server, session, stats, token
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -65,8 +65,8 @@ STATUS = Call(paths.STATUS, Nothing, lease.SchedulerStatus)
 EXPLAIN = Call(paths.EXPLAIN, lease.HeavyLeaseRequest, lease.Explanation)
 DECISIONS = Call(paths.DECISIONS, Nothing, lease.Decisions)
 LEAVE_LINE = Call(paths.LEAVE_LINE, Nothing, Nothing)
-LOCKS = Call(paths.LOCKS, Nothing, lease.Locks)
-SET_LOCK = Call(paths.SET_LOCK, lease.LockSize, lease.LockOut)
+LOCKS = Call(paths.LOCKS, Nothing, lock.Locks)
+SET_LOCK = Call(paths.SET_LOCK, lock.LockSize, lock.LockOut)
 DELETE_LOCK = Call(paths.DELETE_LOCK, Nothing, Nothing)
 ADMISSION = Call(paths.ADMISSION, Nothing, owner.AdmissionOut)
 SET_ADMISSION = Call(paths.SET_ADMISSION, owner.AdmissionIn, owner.AdmissionOut)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leasehold.control import views
 from leasehold.control.ledger import Ledger
 from leasehold.control.line import plan_now
-from leasehold.core import admission
+from leasehold.core import admission, enforce
 from leasehold.core.lease import NEVER_MS
 from leasehold.core.state import State
 from leasehold.model.errors import RateLimited
@@ -43,7 +43,8 @@ def approved(
         if not lease.ended_ms
         else None,
         limits=limits_of(lease, settings),
-        notice=notice or lease.ask.notice,
+        notice=enforce.notice(lease.ask, lease.binding) or notice,
+        enforced=views.enforced(lease),
     )
 
 
@@ -89,7 +90,7 @@ def denied(
         ticket=waiter.ticket if waiter is not None else None,
         line=line,
         reasons=[views.reason(one) for one in found],
-        notice=waiter.ask.notice if waiter is not None else "",
+        notice=enforce.notice(waiter.ask, waiter.ask.binding) if waiter is not None else "",
         node_id=state.node_id,
     )
 
@@ -136,6 +137,8 @@ def heartbeat(
         deadline_sec=round(left_ms / 1000, 3) if stops else None,
         cgroup=lease.binding.cgroup,
         low_weight=low_weight,
+        notice=enforce.unlimited(lease.ask, lease.binding),
+        enforced=views.enforced(lease),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leasehold.core import cost, learn
+from leasehold.core import cost, enforce, learn
 from leasehold.core.state import State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Invalid, NotPermitted
@@ -53,7 +53,8 @@ def build(
     learned = state.learned.get(f"{holder}/{body.job_type}")
     known = learn.suggest(learned, totals) if learned is not None else None
     charge = cost.charge(wanted, totals, settings.capacity, known.cost_units if known is not None else 0)
-    priority, quiet_gate, notice = _rights(principal, body)
+    priority, quiet_gate, lowered = _rights(principal, body)
+    limits, unlimited = enforce.asked(body.enforce, settings.lease.enforce, charge, wanted, totals)
     expected_ms = (body.expected_duration_sec or 0) * 1000
     learned_ms = known.duration_ms.p50 if known is not None else 0
     return Ask(
@@ -73,8 +74,9 @@ def build(
         expected_ms=expected_ms or learned_ms or EXPECTED_DEFAULT_MS,
         bound_ms=expected_ms or (known.bound_ms if known is not None else 0),
         binding=binding,
-        notice=notice,
+        notice="; ".join(sentence for sentence in (lowered, unlimited) if sentence),
         label=body.label,
+        limits=limits,
     )
 
 

@@ -147,6 +147,7 @@ def _written(change: Change) -> int:
     ask = record.ask
     if change.table == LEASES:
         binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)
+        texts += len(binding.unlimited)
     else:
         binding, texts = ask.binding, len(record.call_key)
     texts += len(ask.holder) + len(ask.job_type) + len(ask.principal) + len(ask.label) + len(ask.notice)

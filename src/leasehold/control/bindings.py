@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from leasehold.core import enforce
 from leasehold.model.errors import Conflict, Invalid, NotPermitted
-from leasehold.model.lease import Lease, Process
+from leasehold.model.lease import UNLIMITED, Lease, Limits, Process
 from leasehold.model.principal import Principal
 from leasehold.ports.host import Processes, Work
 
@@ -25,12 +26,19 @@ Offload = Callable[..., Awaitable[Any]]
 class Admitted(msgspec.Struct, frozen=True):
     """What came of binding.
 
-    The processes, the place they were put in ("" where none), and how their weight was lowered.
+    The processes, the place they were put in ("" where none), how their weight was lowered, and what holds
+    them there, with a sentence where that is less than was asked.
     """
 
     work: tuple[Process, ...]
     cgroup: str
     low_weight: str
+    limits: Limits = UNLIMITED
+    unlimited: str = ""
+
+
+ROUNDS = 5
+"""How often children are looked for that were started while their parent was moved."""
 
 
 class Bindings:
@@ -85,21 +93,64 @@ class Bindings:
             )
 
     async def admit(self, lease: Lease, work: tuple[Process, ...]) -> Admitted:
-        """Put processes into the lease's own place at low weight, as far as this machine allows."""
-        pids = [process.pid for process in work]
-        admitted: Admitted = await self._offload(self._admit, lease.lease_id, work, pids)
+        """Put processes into the lease's own place at low weight, as far as this machine allows.
+
+        Where they are to be limited, the limits hold there before, and all that they have started comes too.
+        """
+        admitted: Admitted = await self._offload(self._admit, lease.lease_id, work, lease.ask.limits)
         return admitted
 
-    def _admit(self, lease_id: str, work: tuple[Process, ...], pids: list[int]) -> Admitted:
+    def _admit(self, lease_id: str, work: tuple[Process, ...], limits: Limits | None) -> Admitted:
+        pids = [process.pid for process in work]
+        held, outside = UNLIMITED, pids
         try:
             place = self._work.make(lease_id)
+            if place and limits is not None:
+                held = self._work.limit(lease_id, limits)
             left_out = self._work.admit(lease_id, pids)
+            if place and limits is not None:
+                outside = self._moved_all(lease_id, work)
         except OSError as error:
             log.warning("not_contained", lease_id=lease_id, why=str(error))
-            return Admitted(work, "", "")
+            place, left_out = "", pids
+        short = "" if limits is None or not pids else enforce.short(limits, held, place, outside)
         if len(left_out) == len(pids):
-            return Admitted(work, "", "")
-        return Admitted(work, place, "cgroup" if place else "nice")
+            return Admitted(work, "", "", unlimited=short)
+        return Admitted(work, place, "cgroup" if place else "nice", held, short)
+
+    def _moved_all(self, lease_id: str, work: tuple[Process, ...]) -> list[int]:
+        """Move what these processes have started so far too; returns who is still outside."""
+        outside: list[int] = []
+        for _ in range(ROUNDS):
+            inside = set(self._work.processes(lease_id))
+            below = {pid for process in work for pid in self._processes.tree(process)}
+            outside = sorted(pid for pid in below - inside if self._processes.identify(pid) is not None)
+            if not outside:
+                break
+            self._work.admit(lease_id, outside)
+        return outside
+
+    def memory_kills(self, lease: Lease) -> int:
+        """Processes of a lease with a memory limit that the kernel has ended for it."""
+        return self._work.memory_kills(lease.lease_id) if lease.binding.limits.memory_bytes else 0
+
+    async def hold(self, leases: Sequence[Lease]) -> None:
+        """See that what limits leases still does: the kernel keeps that over our restarts (LEASE-23)."""
+        for lease in leases:
+            if lease.ask.limits is None or lease.binding.limits == UNLIMITED:
+                continue
+            held: Limits = await self._offload(self._work.limit, lease.lease_id, lease.binding.limits)
+            if held != lease.binding.limits:
+                log.warning("limits_do_not_hold", lease_id=lease.lease_id)
+
+    async def let_go(self, lease: Lease) -> None:
+        """A limited lease has ended: what outlives it is not limited any more."""
+        if lease.binding.limits != UNLIMITED:
+            await self._offload(self._freed, lease.lease_id)
+
+    def _freed(self, place: str) -> None:
+        if not self._work.remove(place):
+            self._work.limit(place, UNLIMITED)
 
     def follow(self, lease: Lease) -> None:
         """Watch every process that the lease is bound to and that is not watched yet."""
@@ -148,12 +199,15 @@ class Bindings:
         return False
 
     async def sweep(self, live: Callable[[str], bool]) -> None:
-        """Remove the empty places of leases that have ended, also those of an earlier run; watch no more."""
+        """Remove the places of leases that have ended, also those of an earlier run; watch no more.
+
+        Who still lives in one of them is limited no more.
+        """
         for lease_id in [watched for watched in self._watched if not live(watched)]:
             self.forget(lease_id)
         for lease_id in await self._offload(self._work.places):
             if not live(lease_id):
-                await self._offload(self._work.remove, lease_id)
+                await self._offload(self._freed, lease_id)
 
     def close(self) -> None:
         for lease_id in list(self._watched):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from leasehold.control import answers
 from leasehold.control.backpressure import Backpressure, Lane
 from leasehold.control.bindings import Bindings
@@ -18,7 +20,7 @@ from leasehold.core import waiter as waiting
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Conflict, LeaseholdError, NotFound, StoreUnavailable
-from leasehold.model.lease import Ask, Lease, LeaseState
+from leasehold.model.lease import UNLIMITED, Ask, Lease, LeaseState
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.ports.archive import Archive
@@ -69,14 +71,24 @@ class LeaseService(LiveLeases):
         """
         lease = await self._own(principal, lease_id, body.fencing_token)
         work: tuple[object, ...] = ()
-        cgroup = low_weight = ""
+        cgroup = low_weight = unlimited = ""
+        limits = UNLIMITED
         if body.bind is not None:
             self.bindings.check_cgroup(principal, body.bind.cgroup)
             found = self.bindings.check(principal, body.bind.pids)
             admitted = await self.bindings.admit(lease, found)
             work, cgroup, low_weight = admitted.work, body.bind.cgroup or admitted.cgroup, admitted.low_weight
+            limits, unlimited = admitted.limits, admitted.unlimited
             await self._own(principal, lease_id, body.fencing_token)
-        renewed = await self._renew(principal, lease_id, body.fencing_token, work=work, cgroup=cgroup)
+        renewed = await self._renew(
+            principal,
+            lease_id,
+            body.fencing_token,
+            work=work,
+            cgroup=cgroup,
+            limits=limits,
+            unlimited=unlimited,
+        )
         if work:
             self.bindings.follow(renewed)
         return answers.heartbeat(renewed, self.ledger, self.settings(), low_weight)
@@ -85,17 +97,18 @@ class LeaseService(LiveLeases):
         def decide(state: State, stamp: Stamp) -> Outcome:
             lease = life.own(state, lease_id, principal.name, token=token)
             outcome = life.renew(lease, stamp, self.settings(), **bound)  # type: ignore[arg-type]
-            if self.ledger.read_only and not any(
-                bound.values()
+            if (
+                self.ledger.read_only and not is_bound
             ):  # Answered all the same (OPS-17); what it would write waits for the next one.
                 outcome.changes.clear()
                 outcome.events.clear()
                 outcome.answer = lease
             return outcome
 
+        is_bound = bool(bound.get("work") or bound.get("cgroup"))
         renewed: Lease
         renewed, durable = self.ledger.submit(decide)
-        if any(bound.values()) or renewed.state is not LeaseState.ACTIVE:
+        if is_bound or renewed.state is not LeaseState.ACTIVE:
             if durable is not None:
                 await durable
             renewed = await self.as_durable(renewed)
@@ -144,6 +157,9 @@ class LeaseService(LiveLeases):
                 return self._view(lease, principal)
             raise life.ended(lease)
         usage = answers.usage_of(self.ledger.state.liveness.get(lease_id), body.metrics)
+        kills = self.bindings.memory_kills(lease)
+        if kills:
+            usage = msgspec.structs.replace(usage, memory_kills=kills)
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             held = life.own(state, lease_id, principal.name, token=body.fencing_token)
@@ -223,7 +239,7 @@ class LeaseService(LiveLeases):
         if durable is not None:
             await durable
             self.started(granted)
-        granted = await self.as_durable(granted)
+        granted = await self.as_durable(await self.contained(granted))
         return answers.approved(granted, self.ledger, self.settings())
 
     async def abandon(self, principal: Principal, ticket: str) -> None:

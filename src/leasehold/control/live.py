@@ -58,6 +58,7 @@ class LiveLeases:
         self.line = LineService(ledger, settings, lambda _waiter, lease: self.started(lease))
         self._totals_at_start = totals
         self._background: set[asyncio.Task[None]] = set()
+        self._containing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def totals(self) -> Totals:
@@ -114,25 +115,40 @@ class LiveLeases:
         if lease.binding is UNBOUND:
             return
         self.bindings.follow(lease)
-        if lease.binding.work and not lease.binding.cgroup:
-            self.spawn(self._contain(lease))
+        self._put_in_place(lease)
+
+    def _put_in_place(self, lease: Lease) -> None:
+        if lease.binding.work and not lease.binding.cgroup and lease.ask.guard is None:
+            task = self._containing[lease.lease_id] = self.spawn(self._contain(lease))
+            task.add_done_callback(lambda _done: self._containing.pop(lease.lease_id, None))
+
+    async def contained(self, lease: Lease) -> Lease:
+        """The lease; where it is to be limited, with what holds its processes by now (LEASE-23)."""
+        under_way = self._containing.get(lease.lease_id)
+        if under_way is None or lease.ask.limits is None:
+            return lease
+        await asyncio.wait({under_way})
+        return self.ledger.state.leases.get(lease.lease_id, lease)
 
     async def _contain(self, lease: Lease) -> None:
         admitted = await self.bindings.admit(lease, lease.binding.work)
-        if not admitted.cgroup:
+        if not admitted.cgroup and not admitted.unlimited:
             return
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             now = state.leases.get(lease.lease_id)
-            return Outcome() if now is None else life.place(now, admitted.cgroup)
+            if now is None:
+                return Outcome()
+            return life.place(now, admitted.cgroup, admitted.limits, admitted.unlimited)
 
         await self.ledger.execute(decide)
 
-    def spawn(self, work: object) -> None:
+    def spawn(self, work: object) -> asyncio.Task[None]:
         """Run an effect beside the calls; what it raises is logged."""
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
         self._background.add(task)
         task.add_done_callback(self._spawned)
+        return task
 
     def _spawned(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
@@ -171,7 +187,8 @@ class LiveLeases:
         if lease is None:
             return
         caller, work = self.bindings.caller_lives(lease), self.bindings.work_lives(lease)
-        ended = partial(life.processes_ended, caller_lives=caller, work_lives=work)
+        kills = 0 if work else self.bindings.memory_kills(lease)
+        ended = partial(life.processes_ended, caller_lives=caller, work_lives=work, memory_kills=kills)
         self._by_itself(lease_id, LOOK_AGAIN + lease_id, ended)
 
     def _by_itself(self, lease_id: str, again: str, change: Callable[..., Outcome]) -> None:
@@ -250,6 +267,18 @@ class LiveLeases:
         self.line.kept_after_restart(self.ledger.clock.now_ms())
         for lease in list(state.leases.values()):
             self.bindings.follow(lease)
+            if lease.ask.limits is not None:
+                self._put_in_place(lease)  # A server before this one may have died in between.
+        self.spawn(self.hold_limits())
+
+    async def hold_limits(self) -> None:
+        """What limits leases still does, also where somebody else has changed it (LEASE-23)."""
+        await self.bindings.hold(list(self.ledger.state.leases.values()))
+
+    def ended(self, lease: Lease) -> None:
+        """The effects of a durable end."""
+        if lease.ask.limits is not None and lease.lease_id not in self.ledger.state.leases:
+            self.spawn(self.bindings.let_go(lease))
 
 
 def _is_measured(lease: Lease) -> bool:
@@ -271,7 +300,7 @@ def query_of(lease: Lease, cores_millicores: int) -> WorkQuery:
         (binding.caller,) if binding.caller is not None else (),
         binding.cgroup,
         binding.before,
-        enforced=lease.ask.enforce,
+        limits=binding.limits,
         is_guarded=guard is not None,
         stops=guard.target if guard is not None and lease.ask.on_busy is OnBusy.STOP else "",
     )

@@ -15,6 +15,7 @@ from leasehold.model.line import Semaphore
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import lease as wire
+from leasehold.wire import lock as lock_wire
 
 
 def sized(
@@ -62,11 +63,11 @@ class LockService:
         self._settings = settings
         self._room = room
 
-    async def locks(self, principal: Principal) -> wire.Locks:
+    async def locks(self, principal: Principal) -> lock_wire.Locks:
         """Every name that is held, waited for or sized, sorted."""
         return await self._ledger.read(self._locks)
 
-    def _locks(self, state: State) -> wire.Locks:
+    def _locks(self, state: State) -> lock_wire.Locks:
         names = {name for name in state.book.named if name.startswith(LOCK)} | set(state.semaphores)
         names |= {
             name
@@ -74,9 +75,9 @@ class LockService:
             for name, _ in waiter.ask.charge.named
             if name.startswith(LOCK)
         }
-        return wire.Locks([self._shown(state, name) for name in sorted(names)])
+        return lock_wire.Locks([self._shown(state, name) for name in sorted(names)])
 
-    async def set_lock(self, principal: Principal, name: str, body: wire.LockSize) -> wire.LockOut:
+    async def set_lock(self, principal: Principal, name: str, body: lock_wire.LockSize) -> lock_wire.LockOut:
         """Set a size. Smaller than what is held: those who hold keep it, nobody new gets in until it fits."""
         key = LOCK + name
 
@@ -114,13 +115,13 @@ class LockService:
 
         await self._ledger.execute(decide)
 
-    def _shown(self, state: State, key: str) -> wire.LockOut:
+    def _shown(self, state: State, key: str) -> lock_wire.LockOut:
         now_ms = self._ledger.clock.now_ms()
         holders = [
             lease for lease in state.leases.values() if any(name == key for name, _ in lease.ask.charge.named)
         ]
         waiting = sum(any(name == key for name, _ in one.ask.charge.named) for one in state.waiters.values())
-        return wire.LockOut(
+        return lock_wire.LockOut(
             name=key.removeprefix(LOCK),
             size=state.sizes.get(key, 1),
             held=state.book.named.get(key, 0),

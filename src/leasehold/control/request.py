@@ -97,6 +97,7 @@ class RequestService:
             assert durable is not None
             await durable
             self._leases.started(decided)
+            decided = await self._leases.contained(decided)
             return answers.approved(decided, self.ledger, self.settings())
         if isinstance(decided, list):
             self._count_denial(ask, str(decided[0].code), decided[0].sentence, 0)
@@ -178,7 +179,8 @@ class RequestService:
                     "a later call with the same Idempotency-Key or ticket took over this place in line"
                 )
             if future.done():
-                return answers.approved(future.result(), self.ledger, self.settings(), waiter.ask.notice)
+                granted = await self._leases.contained(future.result())
+                return answers.approved(granted, self.ledger, self.settings(), waiter.ask.notice)
             self.ledger.refuse_unknown()
             now_ms = clock.now_ms()
             denial = answers.denied(

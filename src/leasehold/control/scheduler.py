@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from leasehold.control import answers, codec, views
 from leasehold.control.lease import LeaseService
-from leasehold.core import admission, capacity, learn
+from leasehold.core import admission, capacity, enforce, learn
 from leasehold.core import guard as guards
 from leasehold.core.line import plain_cost
 from leasehold.core.state import LEASES, State
@@ -166,7 +166,7 @@ class SchedulerService:
             reasons=[views.reason(one) for one in found],
             charge=answers.charge_of(ask),
             learned=views.learned(learn.suggest(learned, self._leases.totals)) if learned is not None else {},
-            notice=ask.notice,
+            notice=enforce.notice(ask, ask.binding),
             notices=guards.complaints(state),
         )
 

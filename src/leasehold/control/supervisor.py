@@ -43,6 +43,8 @@ OBSERVED_MAX = 16
 thousands a second teach no more than these.
 """
 
+ENDS = frozenset({"LeaseReleased", "LeaseExpired", "LeaseRevoked"})
+
 EVENTS_BYTES_MAX = 2 << 30
 EVENTS_KEPT_MS = 90 * 86_400_000
 
@@ -189,6 +191,7 @@ class Supervisor:
         await self._ledger.execute(forget_flows)
         if self.tokens is not None:
             await self.tokens.care()
+        await self.leases.hold_limits()
         await self.leases.bindings.sweep(lambda lease_id: lease_id in self._ledger.state.leases)
         before_ms = self._clock.wall_ms() - EVENTS_KEPT_MS
         await self.leases.archive.prune(before_wall_ms=before_ms, bytes_max=EVENTS_BYTES_MAX)
@@ -200,6 +203,9 @@ class Supervisor:
             self.guards.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
+            lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None
+            if lease is not None:
+                self.leases.ended(lease)
             if event.kind == "LeaseReleased":
                 self._observe(event.subject)
         if not events:

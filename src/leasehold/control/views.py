@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from leasehold.core import capacity
+from leasehold.core import capacity, enforce
 from leasehold.core.brake import ran_ms, stood_ms
 from leasehold.core.learn import Quantiles, Suggestion
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, LOCK, Charge
-from leasehold.model.lease import Lease
+from leasehold.model.lease import UNLIMITED, Lease
 from leasehold.model.line import Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.refusal import Reason
@@ -21,6 +21,7 @@ from leasehold.wire.lease import (
     BoundProcess,
     ChargeOut,
     Dimension,
+    Enforced,
     HolderAhead,
     LeaseOut,
     ReasonOut,
@@ -112,6 +113,8 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
         on_lost=str(ask.on_lost),
         bound=_bound(record),
         cgroup=record.binding.cgroup,
+        enforced=enforced(record),
+        notice=enforce.notice(ask, record.binding) if record.is_live else "",
         running_sec=max(0, end_ms - record.granted_ms - stood) / 1000,
         stood_sec=stood / 1000,
     )
@@ -139,7 +142,15 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
             "cpu_seconds": record.usage.cpu_ms / 1000,
             "memory_peak_bytes": record.usage.memory_peak_bytes,
         }
+    if record.usage.memory_kills:
+        out.usage["memory_kills"] = record.usage.memory_kills
     return out
+
+
+def enforced(record: Lease) -> Enforced | None:
+    """What really holds its work to its charge; None: nothing does (LEASE-23)."""
+    limits = record.binding.limits
+    return None if limits == UNLIMITED else Enforced(limits.cpu_millicores, limits.memory_bytes)
 
 
 def expires_at(deadline_ms: int, now_ms: int, wall_ms: int) -> str | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import ChainMap
 
-from leasehold.core import brake, capacity, order
+from leasehold.core import brake, capacity, enforce, order
+from leasehold.core.bound import bound
 from leasehold.core.state import CALLS, FLOWS, LEASES, Call, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, LeaseEnded, NotFound, NotPermitted, StaleToken
 from leasehold.model.event import Event
@@ -16,11 +17,13 @@ from leasehold.model.ids import from_number
 from leasehold.model.lease import (
     LIVE,
     TRANSITIONS,
+    UNLIMITED,
     Ask,
     Binding,
     Flag,
     Lease,
     LeaseState,
+    Limits,
     Process,
     Usage,
 )
@@ -142,6 +145,8 @@ def renew(
     work: tuple[Process, ...] = (),
     cgroup: str = "",
     caller: Process | None = None,
+    limits: Limits = UNLIMITED,
+    unlimited: str = "",
 ) -> Outcome:
     """A heartbeat, report or bind:
 
@@ -157,7 +162,7 @@ def renew(
     if Flag.SILENT in lease.flags:
         changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.SILENT))
         outcome.events.append(Event("LeaseHeardAgain", lease.lease_id, stamp.wall_ms, lease.ask.principal))
-    binding = _bound(changed.binding, work, cgroup, caller)
+    binding = bound(changed.binding, work, cgroup, caller, limits, unlimited)
     if binding is not changed.binding:
         changed = _with(changed, binding=binding)
     if changed is not lease:
@@ -168,25 +173,10 @@ def renew(
     return outcome
 
 
-BOUND_MAX = 256
-"""Processes bound to one lease; a larger tree is bound by its root or by a cgroup."""
-
-
-def _bound(now: Binding, work: tuple[Process, ...], cgroup: str, caller: Process | None) -> Binding:
-    new = tuple(process for process in work if process not in now.work)
-    if not new and (not cgroup or cgroup == now.cgroup) and (caller is None or caller == now.caller):
-        return now
-    if len(now.work) + len(new) > BOUND_MAX:
-        raise Conflict(
-            f"at most {BOUND_MAX} processes can be bound to a lease; bind their root or a cgroup instead"
-        )
-    return Binding(caller=caller or now.caller, work=now.work + new, cgroup=cgroup or now.cgroup)
-
-
-def place(lease: Lease, cgroup: str) -> Outcome:
-    """The lease's processes were put into a place of their own."""
+def place(lease: Lease, cgroup: str, limits: Limits = UNLIMITED, unlimited: str = "") -> Outcome:
+    """The lease's processes were put into a place of their own, as far as that could be done."""
     outcome = Outcome(lease)
-    binding = _bound(lease.binding, (), cgroup, None)
+    binding = bound(lease.binding, (), cgroup, None, limits, unlimited)
     if binding is not lease.binding:
         outcome.answer = _with(lease, binding=binding)
         outcome.changes.append(Change(LEASES, lease.lease_id, outcome.answer))
@@ -275,9 +265,11 @@ def processes_ended(
     *,
     caller_lives: bool,
     work_lives: bool,
+    memory_kills: int = 0,
 ) -> Outcome:
     """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
     outcome = Outcome(lease)
+    usage = Usage(memory_kills=memory_kills) if memory_kills else None
     if lease.ask.guard is not None:
         return outcome  # Whether it comes again is looked for elsewhere.
     if work_lives:
@@ -285,16 +277,16 @@ def processes_ended(
             return _changed(_with(lease, flags=_flags(lease, Flag.UNATTENDED)), "LeaseUnattended", stamp, {})
         return outcome
     if lease.state is LeaseState.REVOKED:
-        return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+        return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note, usage)
     if lease.state is LeaseState.REVOKING:
         return (
             outcome
             if caller_lives
-            else _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
+            else _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note, usage)
         )
     if Flag.SILENT in lease.flags or (lease.binding.work and not caller_lives):
         return _finish(
-            state, lease, LeaseState.EXPIRED, stamp, settings, "its processes ended without a release"
+            state, lease, LeaseState.EXPIRED, stamp, settings, "its processes ended without a release", usage
         )
     if lease.state is LeaseState.OFFERED and not caller_lives:
         return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "the process that asked ended")
@@ -315,12 +307,14 @@ def _finish(
     The record leaves the live part, its flows are corrected by what it really took (QUEUE-6).
     """
     changed = lease if lease.state is to else _move(lease, to)
+    usage = usage if usage is not None else lease.usage
+    reason = enforce.told(reason, usage.memory_kills, lease.binding.limits)
     changed = _with(
         changed,
         ended_ms=stamp.now_ms,
         ended_wall_ms=stamp.wall_ms,
         end_reason=reason,
-        usage=usage if usage is not None else lease.usage,
+        usage=usage,
     )
     changed = brake.free(changed, stamp.now_ms)
     ran_ms = brake.ran_ms(changed, stamp.now_ms)

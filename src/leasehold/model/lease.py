@@ -76,19 +76,32 @@ class Process(msgspec.Struct, frozen=True, gc=False):
     boot_id: str
 
 
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """What the kernel holds work to (LEASE-23). 0: no limit of that kind."""
+
+    cpu_millicores: int = 0
+    memory_bytes: int = 0
+
+
+UNLIMITED = Limits()
+
+
 class Binding(msgspec.Struct, frozen=True, gc=False):
     """What a lease is bound to on this node (LEASE-22).
 
     `caller` is the process that asked over the Unix socket; it frees an OFFERED lease by its death, and its
     death makes the work unattended. `work` are the processes whose life keeps the charge. `cgroup` is where
     they were put, if anywhere; an absolute path is somebody else's, and `before` how that was before its
-    weight was lowered, to be put back.
+    weight was lowered, to be put back. `limits` really hold; `unlimited` says what was to be limited and is
+    not, and why.
     """
 
     caller: Process | None = None
     work: tuple[Process, ...] = ()
     cgroup: str = ""
     before: tuple[tuple[str, str], ...] = ()
+    limits: Limits = UNLIMITED
+    unlimited: str = ""
 
 
 UNBOUND = Binding()
@@ -115,7 +128,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
     `notice` is a sentence for the answer where the request was judged as something less than was asked.
     `instead_of` is the lost lease whose work goes on under this one (LEASE-28). `guard` makes it a standing
-    lease. `enforce` makes the charge a limit (LEASE-23).
+    lease. `limits` is what its bound processes are to be held to (LEASE-23), None: to nothing.
     """
 
     holder: str
@@ -137,7 +150,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     label: str = ""
     instead_of: str = ""
     guard: Guard | None = None
-    enforce: bool = False
+    limits: Limits | None = None
 
     @property
     def presses(self) -> bool:
@@ -146,11 +159,15 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What the work really used, from reports and measurement."""
+    """What the work really used, from reports and measurement.
+
+    `memory_kills`: processes of it that the kernel ended because they went over its memory limit.
+    """
 
     cpu_ms: int = 0
     memory_peak_bytes: int = 0
     bytes_moved: int = 0
+    memory_kills: int = 0
 
 
 class BrakeLevel(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from leasehold.model.priority import Priority
@@ -24,7 +26,10 @@ class CapacitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LeaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """LEASE-7, 10, 13. All in milliseconds."""
+    """LEASE-7, 10, 13, 23. `enforce`: what becomes of a wish that the charge be a limit.
+
+    `allow`: it is one where that is asked for; `off`: never; `always`: for everything that is bound.
+    """
 
     ttl_ms: int = 30_000
     offer_ms: int = 5_000
@@ -32,6 +37,7 @@ class LeaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_ms: int = 10_000
     grace_max_ms: int = 600_000
     ended_shown: int = 200
+    enforce: Literal["allow", "off", "always"] = "allow"
 
 
 class LineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from leasehold.model.lease import Process
+from leasehold.model.lease import UNLIMITED, Limits, Process
 
 
 class WorkQuery(msgspec.Struct, frozen=True, gc=False):
@@ -12,7 +12,7 @@ class WorkQuery(msgspec.Struct, frozen=True, gc=False):
 
     `wrappers` are processes that only wait for the work (the caller of `run`): ours too, but not part of the
     work. A `cgroup` with an absolute path is somebody else's; `before` are its files as they were.
-    `enforced`: `cpu_millicores` and `memory_bytes` are limits. `is_guarded`: software that runs by itself.
+    `limits` hold it while nothing holds it back further. `is_guarded`: software that runs by itself.
     `stops` names what gives way by being stopped, and is started again.
     """
 
@@ -23,7 +23,7 @@ class WorkQuery(msgspec.Struct, frozen=True, gc=False):
     wrappers: tuple[Process, ...] = ()
     cgroup: str = ""
     before: tuple[tuple[str, str], ...] = ()
-    enforced: bool = False
+    limits: Limits = UNLIMITED
     is_guarded: bool = False
     stops: str = ""
 
@@ -82,7 +82,8 @@ class Containment(msgspec.Struct, frozen=True):
     """How leased work is held on this machine, found by trying; `doctor` says it.
 
     `kind` is `cgroup2`, `cgroup1` or `tree`. `cpu_weight`, `io_weight` and `memory` tell whether that control
-    really works; `notes` are sentences for people.
+    really works, `cpu_limit` and `memory_limit` whether work can be held to its charge; `notes` are sentences
+    for people.
     """
 
     kind: str
@@ -91,4 +92,6 @@ class Containment(msgspec.Struct, frozen=True):
     memory: bool
     freezer: bool
     pressure: bool
+    cpu_limit: bool = False
+    memory_limit: bool = False
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from leasehold.model.lease import Binding, BrakeLevel, Process
+from leasehold.model.lease import Binding, BrakeLevel, Limits, Process
 from leasehold.model.snapshot import HostCounters, ProcessStats, Surroundings
 from leasehold.model.work import Containment, OursCounters, WorkQuery
 
@@ -53,6 +53,21 @@ class Work(Protocol):
 
     def make(self, lease_id: str) -> str:
         """Make the low-weight place of a lease and return its name, "" where none can be made. Idempotent."""
+        ...
+
+    def limit(self, lease_id: str, wanted: Limits) -> Limits:
+        """Hold all that is in the lease's place, and comes into it, to `wanted`; what holds now (LEASE-23).
+
+        `UNLIMITED` lifts what limits there are; else what holds already is left, and a quota that is
+        tighter (a throttle) too. A limit that the kernel does not take is missing in the answer. Idempotent.
+        """
+        ...
+
+    def memory_kills(self, lease_id: str) -> int:
+        """Processes in the place that the kernel has ended for want of memory: those of its limit.
+
+        0 where it has no place, or can't be told.
+        """
         ...
 
     def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
@@ -111,7 +126,7 @@ class Brakes(Protocol):
         ...
 
     def loosen(self, queries: Sequence[WorkQuery]) -> frozenset[str]:
-        """No quota any more, and the low weight that all leased work has."""
+        """The quota of its limits, else none, and the low weight that all leased work has."""
         ...
 
     def held(self) -> Mapping[str, BrakeLevel]:

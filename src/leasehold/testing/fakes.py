@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from leasehold.model.ids import typed
-from leasehold.model.lease import Binding, BrakeLevel, Process
+from leasehold.model.lease import UNLIMITED, Binding, BrakeLevel, Limits, Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery
 from leasehold.ports.host import TargetUnknown, TargetUnreachable
 from leasehold.testing.virtual_loop import VirtualLoop
@@ -211,11 +211,17 @@ class FakeStanding:
 
 
 class PlacesOnly:
-    """`ports.host.Work` that knows places and who is in them, and measures nothing."""
+    """`ports.host.Work` that knows places, who is in them and what holds them, and measures nothing.
+
+    `can`: 1 for each kind of limit that it takes, else 0. `kills`: what `memory_kills` answers.
+    """
 
     def __init__(self, processes: FakeProcesses) -> None:
         self._processes = processes
         self.members: dict[str, list[Process]] = {}
+        self.limits: dict[str, Limits] = {}
+        self.kills: dict[str, int] = {}
+        self.can = Limits(1, 1)
 
     def fork(self, lease_id: str, uid: int = 1000) -> Process:
         """A process that leased work has started: in the lease's place, where it has one."""
@@ -231,7 +237,19 @@ class PlacesOnly:
 
     def make(self, lease_id: str) -> str:
         self.members.setdefault(lease_id, [])
-        return f"/leasehold/{lease_id}"
+        return lease_id
+
+    def limit(self, lease_id: str, wanted: Limits) -> Limits:
+        assert lease_id in self.members, "a limit needs a place, before anybody is put into it"
+        can = self.can
+        held = Limits(wanted.cpu_millicores * can.cpu_millicores, wanted.memory_bytes * can.memory_bytes)
+        self.limits[lease_id] = held
+        if held == UNLIMITED:
+            del self.limits[lease_id]
+        return held
+
+    def memory_kills(self, lease_id: str) -> int:
+        return self.kills.get(lease_id, 0)
 
     def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
         left_out = []

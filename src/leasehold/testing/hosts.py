@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from leasehold.model.lease import Limits
 from leasehold.model.snapshot import HostCounters, Mount, Pressure, ProcessStats, Stall, Surroundings
 from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
 from leasehold.ports.host import HostUnreadable
@@ -123,6 +124,7 @@ class FakeWork:
     def __init__(self, machine: FakeMachine) -> None:
         self._machine = machine
         self.made: dict[str, list[int]] = {}
+        self.limits: dict[str, Limits] = {}
 
     def containment(self) -> Containment:
         return Containment("cgroup2", True, True, True, True, False)
@@ -130,6 +132,13 @@ class FakeWork:
     def make(self, lease_id: str) -> str:
         self.made.setdefault(lease_id, [])
         return lease_id
+
+    def limit(self, lease_id: str, wanted: Limits) -> Limits:
+        self.limits[lease_id] = wanted
+        return wanted
+
+    def memory_kills(self, lease_id: str) -> int:
+        return 0
 
     def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
         self.made.setdefault(lease_id, []).extend(pids)

@@ -52,7 +52,7 @@ class Bind(Input, frozen=True):
 
 
 class HeavyLeaseRequest(Input, frozen=True):
-    """`POST /api/scheduler/lease/request`."""
+    """`POST /api/scheduler/lease/request`. `enforce`: the charge is a limit for what is bound (LEASE-23)."""
 
     addon_id: Name | None = None
     job_type: Name = "generic"
@@ -71,6 +71,7 @@ class HeavyLeaseRequest(Input, frozen=True):
     start: Literal["quiet", "now"] = "quiet"
     on_busy: Literal["keep", "throttle", "pause", "stop"] = "keep"
     on_lost: Literal["continue", "stop"] | None = None
+    enforce: bool = False
     bind: Bind | None = None
     wait_sec: Annotated[int, Meta(ge=0, le=300)] = 0
     ticket: Annotated[str, Meta(max_length=64)] | None = None
@@ -92,6 +93,13 @@ class LimitsOut(msgspec.Struct):
 
     ttl_sec: float
     refresh_after_sec: float
+
+
+class Enforced(msgspec.Struct, omit_defaults=True):
+    """What the kernel really holds the bound processes to (LEASE-23); left out: no such limit."""
+
+    cpu_millicores: int = 0
+    memory_bytes: int = 0
 
 
 class HolderAhead(msgspec.Struct, omit_defaults=True):
@@ -131,6 +139,7 @@ class HeavyLeaseResponse(msgspec.Struct, omit_defaults=True):
     line: LineOut | None = None
     reasons: list[ReasonOut] = []
     notice: str = ""
+    enforced: Enforced | None = None
 
 
 class Heartbeat(Input, frozen=True):
@@ -144,7 +153,10 @@ class Heartbeat(Input, frozen=True):
 
 
 class HeartbeatAnswer(msgspec.Struct, omit_defaults=True):
-    """What to do next, why, until when; `cgroup` where the bound processes were put, if anywhere."""
+    """What to do next, why, until when; `cgroup` where the bound processes were put, if anywhere.
+
+    `notice` says what was asked for and could not be done.
+    """
 
     action: Literal["continue", "pause", "stop"]
     state: str
@@ -154,6 +166,8 @@ class HeartbeatAnswer(msgspec.Struct, omit_defaults=True):
     deadline_sec: float | None = None
     cgroup: str = ""
     low_weight: str = ""
+    notice: str = ""
+    enforced: Enforced | None = None
 
 
 class BulkHeartbeat(Input, frozen=True):
@@ -270,6 +284,8 @@ class LeaseOut(msgspec.Struct, omit_defaults=True):
     on_lost: str = "continue"
     bound: list[BoundProcess] = []
     cgroup: str = ""
+    enforced: Enforced | None = None
+    notice: str = ""
     progress: float | None = None
     message: str = ""
     metrics: dict[str, Any] = {}
@@ -358,24 +374,6 @@ class Explanation(msgspec.Struct, omit_defaults=True):
     learned: dict[str, Any] = {}
     notice: str = ""
     notices: list[str] = []
-
-
-class LockSize(Input, frozen=True):
-    """`PUT /api/scheduler/locks/{name}`."""
-
-    size: Annotated[int, Meta(ge=1, le=100_000)]
-
-
-class LockOut(msgspec.Struct):
-    name: str
-    size: int
-    held: int
-    waiting: int
-    holders: list[HolderAhead]
-
-
-class Locks(msgspec.Struct):
-    locks: list[LockOut]
 
 
 class EventOut(msgspec.Struct, omit_defaults=True):

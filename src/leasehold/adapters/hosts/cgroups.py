@@ -25,6 +25,8 @@ WEIGHTS = {
     "cgroup1": (("cpu", "cpu.shares", str(CPU_SHARES)), ("blkio", "blkio.bfq.weight", str(IO_WEIGHT))),
 }
 """By kind: controller, file, and the low weight that leased work has."""
+LEAST = {"cgroup2": ("cpu.weight", "1"), "cgroup1": ("cpu.shares", "2")}
+"""By kind: the file and the least weight, that of throttled work and of no other."""
 QUOTAS = {"cgroup2": ("cpu.max",), "cgroup1": ("cpu.cfs_period_us", "cpu.cfs_quota_us")}
 
 
@@ -114,12 +116,18 @@ class Groups:
         return f"{home}/{place}" if place and home else home
 
     def make(self, lease: str) -> bool:
-        """Make the lease's folders and give them their weight."""
+        """Make the lease's folders and give them their weight; a throttled place keeps the one it has."""
         if not all(made(f"{folder}/{lease}") for folder in self.folders):
             self.remove(lease)
             return False
-        self.weigh(lease)
+        if not self.is_least(lease):
+            self.weigh(lease)
         return True
+
+    def is_least(self, place: str) -> bool:
+        """Whether the place has the weight of throttled work."""
+        name, least = LEAST[self.kind]
+        return (read(f"{self.folder('cpu', place)}/{name}") or "").strip() == least
 
     def weigh(self, lease: str = "") -> None:
         """Low weight for one lease, or for the folder of all.

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from leasehold.adapters.hosts.cgroups import QUOTAS, WEIGHTS, Groups, write
-from leasehold.adapters.hosts.files import number, read
+from leasehold.adapters.hosts.cgroups import LEAST, QUOTAS, WEIGHTS, Groups, write
+from leasehold.adapters.hosts.files import read
+from leasehold.adapters.hosts.limits import PERIOD_US, QUOTA_US_MIN, enforced_us, limit_cpu
 from leasehold.model.work import WorkQuery
 
-PERIOD_US = 100_000
-QUOTA_US_MIN = 1_000  # the kernel takes no less
 THROTTLE_PCT = 10
 """How much of its charge throttled work may use."""
-LEAST_SHARES, LEAST_WEIGHT = 2, 1
+LEAST_IO = "1"
 
 
 class Freezer:
@@ -71,57 +70,31 @@ def quota_us(cpu_millicores: int) -> int:
 def throttle(groups: Groups, place: str, cpu_millicores: int) -> bool:
     """A tenth of its charge and the least weight. False where the kernel takes no quota."""
     folder, quota = groups.folder("cpu", place), quota_us(cpu_millicores)
+    name, least = LEAST[groups.kind]
+    write(f"{folder}/{name}", least)
     if groups.kind == "cgroup2":
-        write(f"{folder}/cpu.weight", str(LEAST_WEIGHT))
-        write(f"{folder}/io.weight", str(LEAST_WEIGHT))
-    else:
-        write(f"{folder}/cpu.shares", str(LEAST_SHARES))
-        if groups.folder("blkio", place):
-            write(f"{groups.folder('blkio', place)}/blkio.bfq.weight", str(LEAST_WEIGHT))
+        write(f"{folder}/io.weight", LEAST_IO)
+    elif groups.folder("blkio", place):
+        write(f"{groups.folder('blkio', place)}/blkio.bfq.weight", LEAST_IO)
     return limit_cpu(groups, place, quota)
 
 
-def limit_cpu(groups: Groups, place: str, quota: int | None) -> bool:
-    """At most so many CPU microseconds per `PERIOD_US`; None: as many as it likes."""
-    folder = groups.folder("cpu", place)
-    if groups.kind == "cgroup2":
-        return write(f"{folder}/cpu.max", f"{'max' if quota is None else quota} {PERIOD_US}")
-    if quota is None:
-        return write(f"{folder}/cpu.cfs_quota_us", "-1")
-    # Its parent may allow less than the quota that stands there with another period: period first, no quota.
-    write(f"{folder}/cpu.cfs_quota_us", "-1")
-    period = write(f"{folder}/cpu.cfs_period_us", str(PERIOD_US))
-    return period and write(f"{folder}/cpu.cfs_quota_us", str(quota))
-
-
-def limit_memory(groups: Groups, place: str, limit_bytes: int) -> bool:
-    """At most so much memory; what takes more is ended by the kernel. False where it takes no limit."""
-    folder = groups.folder("memory", place)
-    name = "memory.max" if groups.kind == "cgroup2" else "memory.limit_in_bytes"
-    if not folder or not write(f"{folder}/{name}", str(limit_bytes)):
-        return False
-    if groups.kind == "cgroup2":
-        write(f"{folder}/memory.swap.max", "0")
-    else:
-        write(f"{folder}/memory.memsw.limit_in_bytes", str(limit_bytes))
-    return True
-
-
 def loosen(groups: Groups, query: WorkQuery) -> bool:
-    """The low weight that all leased work has, and the quota that it had: its limit, that of others, none."""
+    """The quota that it had (its limit, that of others, none), and the low weight that all leased work has.
+
+    The weight comes last: by it a throttle is known that was let go of halfway.
+    """
     place = query.cgroup
     if not os.path.isdir(groups.folder("cpu", place)):
         return True
-    groups.weigh(place)
     own = [pair for pair in query.before if pair[0] in QUOTAS[groups.kind]]
+    limit = query.limits.cpu_millicores
     if own:
-        return put_back(groups, place, own)
-    return limit_cpu(groups, place, enforced_us(query.cpu_millicores) if query.enforced else None)
-
-
-def enforced_us(cpu_millicores: int) -> int:
-    """The quota of work whose charge is its limit."""
-    return max(QUOTA_US_MIN, PERIOD_US * cpu_millicores // 1_000)
+        loose = put_back(groups, place, own)
+    else:
+        loose = limit_cpu(groups, place, enforced_us(limit) if limit else None)
+    groups.weigh(place)
+    return loose
 
 
 def looks(groups: Groups, place: str) -> tuple[tuple[str, str], ...]:
@@ -154,8 +127,5 @@ def _weight(name: str, value: str) -> str:
 
 
 def is_throttled(groups: Groups, place: str) -> bool:
-    """Whether the place has a quota now."""
-    folder = groups.folder("cpu", place)
-    if groups.kind == "cgroup2":
-        return not (read(f"{folder}/cpu.max") or "max").startswith("max")
-    return (number(read(f"{folder}/cpu.cfs_quota_us")) or -1) > 0
+    """Whether the place has the weight of throttled work: a quota alone may be its limit (LEASE-23)."""
+    return groups.is_least(place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from leasehold.adapters.hosts import cgroups, priority
+from leasehold.adapters.hosts import cgroups, limits, priority
 from leasehold.adapters.hosts.brakes import LinuxBrakes
 from leasehold.adapters.hosts.containers import Containers
 from leasehold.adapters.hosts.outside import Outside
@@ -24,7 +24,7 @@ from leasehold.adapters.hosts.usage import (
     ticks_ms,
     tree_ms,
 )
-from leasehold.model.lease import Process
+from leasehold.model.lease import UNLIMITED, Limits, Process
 from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
 from leasehold.ports.host import Standing
 
@@ -63,6 +63,7 @@ class LinuxWork:
         groups = self._groups
         if groups is None:
             return Containment("tree", False, False, False, False, False, notes=(_TREE,))
+        taken = limits.tried(groups)
         return Containment(
             kind=groups.kind,
             cpu_weight=groups.cpu_weight,
@@ -70,11 +71,25 @@ class LinuxWork:
             memory=groups.memory,
             freezer=groups.freezer,
             pressure=self._outside is not None,
+            cpu_limit=bool(taken.cpu_millicores),
+            memory_limit=bool(taken.memory_bytes),
             notes=() if groups.io_weight else (_NO_IO_WEIGHT,),
         )
 
     def make(self, lease_id: str) -> str:
         return lease_id if self._groups is not None and self._groups.make(lease_id) else ""
+
+    def limit(self, lease_id: str, wanted: Limits) -> Limits:
+        groups = self._groups
+        if groups is None:
+            return UNLIMITED
+        if wanted != UNLIMITED:
+            return limits.hold(groups, lease_id, wanted)
+        limits.lift(groups, lease_id)
+        return UNLIMITED
+
+    def memory_kills(self, lease_id: str) -> int:
+        return 0 if self._groups is None else limits.memory_kills(self._groups, lease_id)
 
     def admit(self, lease_id: str, pids: Sequence[int]) -> Sequence[int]:
         return [pid for pid in pids if not self._admitted(lease_id, pid)]

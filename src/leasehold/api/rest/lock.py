@@ -7,7 +7,8 @@ import msgspec
 from leasehold.api.endpoint import Call, Nothing, Table
 from leasehold.api.rest.lease import WRITES
 from leasehold.model import errors
-from leasehold.wire.lease import LockName, LockOut, Locks, LockSize
+from leasehold.wire.lease import LockName
+from leasehold.wire.lock import LockOut, Locks, LockSize
 
 table = Table("locks")
 

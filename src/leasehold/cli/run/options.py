@@ -98,6 +98,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--mem", "SIZE", "memory: 8G, 512M", size),
     Option("--disk", "SIZE", "disk space: 20G", size),
     Option("--gpu", "N", "whole GPUs", _whole(1, 64)),
+    Option("--enforce", "", "have the kernel hold it to its cores and memory (where the machine allows it)"),
     Option("--priority", "NAME", "urgent, high, normal (default), low or background", _priority),
     Option(
         "--start",
@@ -129,7 +130,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--on-busy",
         "WHAT",
-        "what the owner may do to it: keep (default), throttle, pause, stop; only shown so far",
+        "how it gives way to the owner: keep (default), throttle, pause, stop",
         _choice("keep", "throttle", "pause", "stop"),
     ),
     Option(
@@ -175,6 +176,7 @@ class Wanted:
         self.mem: int | None = None
         self.disk: int | None = None
         self.gpu: int | None = None
+        self.enforce = False
         self.priority: str | None = None
         self.start = "now"
         self.wait: float | None = None
@@ -310,6 +312,7 @@ def body(wanted: Wanted) -> dict[str, Any]:
         "on_busy": wanted.on_busy,
         "on_lost": wanted.on_lost,
         "label": (wanted.label or "")[:256],
+        "enforce": wanted.enforce or None,
     }
     if wanted.constraint:
         found["path"] = os.getcwd()

@@ -28,12 +28,15 @@ TYPE_CHECKING = False  # importing `typing` takes longer than all of this file
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from leasehold.client.lean import Answer
+
 LEASE_VARIABLE = "LEASEHOLD_LEASE"
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 RELEASE_S = 0.25
 RELEASE_HUNG_S = 0.05
+RELEASE_FAILED_S = 2.0
 """Giving the lease back may not delay the exit: a server that did not answer the last renewal gets this
-much."""
+much, and one that may know why limited work has failed that much."""
 CONFIRM_S = 2.0
 """How long a server that granted and then fell silent is tried before the lease is asked for anew."""
 
@@ -90,6 +93,8 @@ class Run:
         self.lease_id = ""
         self.child_code: int | None = None
         self.child_signal: int | None = None
+        self.memory_kills = 0
+        self._limited = False
 
     def go(self) -> int:
         wanted, env = self._wanted, self._env
@@ -103,7 +108,8 @@ class Run:
         try:
             held, waiting = self._obtain(asker)
         except RunBare as error:
-            self._voice.tell("bare", str(error))
+            limits = ", and nothing limits it" if wanted.enforce else ""
+            self._voice.tell("bare", f"{error}{limits}")
             self.outcome = "ran_bare"
             self.write_status(None)
             self._restore_handlers()
@@ -134,6 +140,11 @@ class Run:
         wanted.lock, wanted.slots = nested.missing(wanted, leases)
         wanted.cost = wanted.cpu = wanted.mem = wanted.disk = wanted.gpu = wanted.cost_class = None
         wanted.constraint = []
+        if wanted.enforce and leases and not any(lease.get("enforced") for lease in leases):
+            self._voice.tell(
+                "shared", f"nothing limits it: {leases[0].get('lease_id')}, which it shares, has no limit"
+            )
+        wanted.enforce = False
         return bool(wanted.lock or wanted.slots)
 
     def _share(self, leases: list[dict[str, Any]]) -> int:
@@ -173,6 +184,9 @@ class Run:
                 continue
             if answer.status == 200:
                 document = answer.document()
+                self._limited = bool(document.get("enforced"))
+                if pids and document.get("notice") and self._wanted.enforce:
+                    self._voice.tell("notice", str(document["notice"]))
                 if not document.get("cgroup") and not document.get("low_weight"):
                     from leasehold.cli.run import weight
 
@@ -234,8 +248,21 @@ class Run:
         job = Job(waiting.pid, renewal, self._voice, self._watched(), stops_when_lost=stops, unbound=unbound)
         ended = job.wait()
         renewal.end()
-        _release(connection, renewal.held, _usage(ended), RELEASE_HUNG_S if renewal.silent else RELEASE_S)
+        timeout_s = RELEASE_HUNG_S if renewal.silent else RELEASE_S
+        if self._limited and ended.status and not renewal.silent:
+            timeout_s = RELEASE_FAILED_S
+        answer = _release(connection, renewal.held, _usage(ended), timeout_s)
+        if self._limited and answer is not None:
+            self._over_limit(answer)
         return self._code(ended)
+
+    def _over_limit(self, answer: Answer) -> None:
+        """Say it where the kernel has ended some of the work: nobody else tells why it failed (LEASE-23)."""
+        document = answer.document()
+        self.memory_kills = int((document.get("usage") or {}).get("memory_kills") or 0)
+        if self.memory_kills:
+            _, _, why = str(document.get("end_reason", "")).partition("; ")
+            self._voice.error(f"{why}; a greater --mem gives it more", memory_kills=self.memory_kills)
 
     def _code(self, ended: Ended) -> int:
         """The command's own exit code; 76 where we stopped it; 128 + n for a signal."""
@@ -274,6 +301,7 @@ class Run:
             "exit_code": code,
             "command_exit_code": self.child_code,
             "command_signal": self.child_signal,
+            "memory_kills": self.memory_kills,
             "lease_id": self.lease_id or None,
             "waited_sec": round(self._asker.waited_s(), 3) if self._asker and not self.lease_id else None,
         }
@@ -310,11 +338,14 @@ def _usage(ended: Ended) -> dict[str, object]:
     return {"outcome": "stopped, the lease was lost" if ended.stopped else outcome, "metrics": metrics}
 
 
-def _release(connection: Connection, held: Held, document: dict[str, object], timeout_s: float) -> None:
+def _release(
+    connection: Connection, held: Held, document: dict[str, object], timeout_s: float
+) -> Answer | None:
     """Give the lease back. A server that is not there learns by itself that the work has ended."""
     body = json.dumps({"fencing_token": held.token} | document).encode()
     with contextlib.suppress(Unreachable):
-        connection.call(*held.path(paths.RELEASE), body, timeout_s=timeout_s)
+        return connection.call(*held.path(paths.RELEASE), body, timeout_s=timeout_s)
+    return None
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], voice: Voice) -> int:

@@ -189,7 +189,7 @@ class Renewal:
             found = answer.document()
             if found.get("approved"):
                 self.held = Held(found, sent_s)
-                self._tell(News("replaced", f"the work has a new lease, {self.held.lease_id}"))
+                self._tell(News("replaced", f"the work has a new lease, {self.held.lease_id}{_but(found)}"))
                 return True
             ticket = str(found.get("ticket") or "")
             self._end.wait(RETRY_S if ticket else max(RETRY_S, float(found.get("retry_after_sec") or 0)))
@@ -213,7 +213,7 @@ class Renewal:
         if answer.status != 200 or not found.get("approved"):
             return True
         self.held = Held(found, sent_s)
-        self._tell(News("replaced", f"the work goes on overtime, under {self.held.lease_id}"))
+        self._tell(News("replaced", f"the work goes on overtime, under {self.held.lease_id}{_but(found)}"))
         return False
 
     @property
@@ -242,3 +242,8 @@ class Renewal:
             return
         self.news.append(news)
         os.kill(os.getpid(), WAKE)
+
+
+def _but(granted: dict[str, Any]) -> str:
+    """What of the request could not be done, to follow the sentence about its lease."""
+    return f" ({granted['notice']})" if granted.get("notice") else ""

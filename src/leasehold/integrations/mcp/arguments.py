@@ -30,6 +30,13 @@ Cpu = Annotated[
 ]
 Memory = Annotated[int | None, Field(ge=1, le=16_777_216, description="Memory that it needs at most, in MiB")]
 Gpus = Annotated[int | None, Field(ge=1, le=64, description="Whole GPUs that it needs")]
+Enforce = Annotated[
+    bool,
+    Field(
+        description="Have the kernel hold it to its cores and memory: it can't take more, and what goes over "
+        "its memory is ended. Name cpu or memory with it"
+    ),
+]
 Label = Annotated[
     str, Field(max_length=200, description="What it is for, in a few words; shown to the machine's owner")
 ]
@@ -70,6 +77,7 @@ class Ask:
     job_type: str = ""
     expected_s: int | None = None
     start: Literal["quiet", "now"] = "quiet"
+    enforce: bool = False
 
     @property
     def sized(self) -> bool:
@@ -107,7 +115,8 @@ class Ask:
             "--expect": self.expected_s,
             "--start": self.start,
         }
-        return [f"{name}={value}" for name, value in given.items() if value is not None]
+        found = [f"{name}={value}" for name, value in given.items() if value is not None]
+        return [*found, "--enforce"] if self.enforce else found
 
 
 def job_type_of(command: str) -> str:

@@ -25,6 +25,7 @@ from leasehold.integrations.mcp.arguments import (
     Ask,
     Cost,
     Cpu,
+    Enforce,
     Expected,
     Gpus,
     JobType,
@@ -204,6 +205,7 @@ def _runs(server: MCPServer[Any], session_of: SessionOf) -> None:
         cpu: Cpu = None,
         memory_mib: Memory = None,
         gpus: Gpus = None,
+        enforce: Enforce = False,
         label: Label = "",
         job_type: JobType = "",
         expected_sec: Expected = None,
@@ -219,7 +221,7 @@ def _runs(server: MCPServer[Any], session_of: SessionOf) -> None:
         takes longer than wait_sec the answer has state waiting or running, and a run_id: go on with
         run_status.
         """
-        ask = Ask(cost, cpu, memory_mib, gpus, label, job_type, expected_sec, start)
+        ask = Ask(cost, cpu, memory_mib, gpus, label, job_type, expected_sec, start, enforce)
         with plainly():
             session = await session_of(ctx)
             runs = await session.runner()
