@@ -2,6 +2,7 @@
 
 from accept.yield_and_be_seen import addons as addons
 from accept.yield_and_be_seen import enforce as enforce
+from accept.yield_and_be_seen import audit as audit
 from accept.yield_and_be_seen import guard as guard
 from accept.yield_and_be_seen import ladder as ladder
 from accept.yield_and_be_seen import lan as lan

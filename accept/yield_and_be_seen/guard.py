@@ -153,7 +153,9 @@ def survives(product: Product) -> str:
             f"its own load makes the machine {state(server)}: {server.status()['reasons']}",
         )
         used = until(lambda: server.status()["capacity"]["units"]["used"] >= 20, 90, 1)
-        expect(used is not None, f"used: {server.status()['capacity']['units']}, {server.status()['reasons']}")
+        expect(
+            used is not None, f"used: {server.status()['capacity']['units']}, {server.status()['reasons']}"
+        )
         units = server.status()["capacity"]["units"]["used"]
         denied = server.request(cost_units=90, start="now")
         expect(not denied["approved"] and f"used={units // 10}" in denied["reason"], f"{denied['reason']}")

@@ -96,6 +96,8 @@ class FakeEdge:
             owner=leases,
             addons=leases,
             tokens=leases,
+            guards=leases,
+            audit=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -103,3 +103,25 @@ def test_a_server_that_starts_on_a_full_disk_waits_for_room(scratch: Path, small
         until((server.data / "server.json").exists)
     finally:
         assert server.stop() == 0
+
+
+@pytest.mark.requirement("OPS-7", "OPS-17")
+def test_an_audit_that_cannot_be_written_blocks_nothing(scratch: Path, small_disk: Path) -> None:
+    """Refusals are refused and changes are made as ever; the audit says that it waits, and catches up."""
+    wrong = {"authorization": "Bearer lsh_" + "A" * 43}
+    with RealServer(scratch, LEASEHOLD_DATA=str(small_disk / "data")) as server:
+        fill(small_disk)
+        for _ in range(3):
+            assert server.call("GET", "/api/whoami", headers=wrong).status == 401
+        assert server.call("PUT", "/api/admin/log-level", {"level": "info"}).status == 200
+        page = server.get("/api/audit")
+        assert page.status == 200
+        assert "wait for the disk" in page.json["notice"]
+        assert not page.json["calls"]
+        (small_disk / "filler").unlink()
+        until(lambda: "notice" not in server.get("/api/audit").json)
+        calls = server.get("/api/audit").json["calls"]
+        assert sorted(call["what"] for call in calls if call["outcome"] == "done") == [
+            "PUT /api/admin/log-level"
+        ]
+        assert sum(call["count"] for call in calls if call["status"] == 401) == 3

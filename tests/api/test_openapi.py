@@ -74,6 +74,8 @@ def test_live_answers_conform(server: RealServer) -> None:
     ticket = denied.json["ticket"]
     window = {"effect": "block", "from": "08:00", "to": "08:01"}
     wid = server.post("/api/nodes/self/windows", window).json["wid"]
+    guarded = {"target": f"pid:{server.pid}", "on_busy": "throttle", "note": "a test"}
+    guard = server.post("/api/guards", guarded).json["lease_id"]
     node = "/api/nodes/{node_id}"
     calls: list[tuple[str, str, str, Any]] = [
         ("get", f"{node}/admission", "/api/nodes/self/admission", None),
@@ -110,7 +112,11 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/addons", "/api/addons", None),
         ("get", "/api/addons/errors", "/api/addons/errors", None),
         ("get", "/api/addons/{addon_id}", "/api/addons/shop", None),
+        ("get", "/api/guards", "/api/guards", None),
+        ("post", "/api/guards", "/api/guards", guarded),
+        ("delete", "/api/guards/{lease_id}", f"/api/guards/{guard}", None),
         ("get", "/api/events", "/api/events?limit=2", None),
+        ("get", "/api/audit", "/api/audit?limit=5&outcome=done&range=1h", None),
         ("get", "/api/system-stats/current", "/api/system-stats/current", None),
         ("get", "/api/system-stats/addons", "/api/system-stats/addons", None),
         ("post", "/api/addons/{addon_id}/disable", "/api/addons/shop/disable", None),

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.adapters.stores import sqlite, sqlite_archive, sqlite_schema, writer
+from leasehold.adapters.stores import sqlite, sqlite_archive, sqlite_audit, sqlite_schema, writer
 from leasehold.adapters.stores.data_folder import file_system, prepare
 from leasehold.adapters.stores.sqlite import FILE_NAME
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
+from leasehold.model.audit import Called, Wanted
 from leasehold.ports.store import Batch, StoreCorrupt, StoreError
 from leasehold.testing.history import History, check
 from leasehold.testing.store_contract import awaited, live
@@ -343,5 +344,45 @@ async def test_an_archive_of_a_damaged_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match="backup"):
         await archive.finished("/leases/", limit=1_000)
     await store.commit(Batch(2, puts=[("/a", b"1")]))
+    await archive.close()
+    await store.close()
+
+
+# -- the audit
+
+
+@pytest.mark.requirement("OPS-7", "OPS-16")
+@awaited
+async def test_a_store_of_the_first_schema_gets_an_audit(tmp_path: Path) -> None:
+    """What was there stays, and records can be kept from then on."""
+    path = tmp_path / FILE_NAME
+    connection = sqlite3.connect(path, isolation_level=None)
+    sqlite_schema.migrate(connection, sqlite_schema.MIGRATIONS[:1])
+    connection.execute("INSERT INTO live (key, value) VALUES ('/leases/a', x'01')")
+    connection.close()
+    store = store_in(tmp_path)
+    await store.open()
+    archive = SqliteArchive(store)
+    assert (await store.load()).records == [("/leases/a", b"\x01")]
+    await archive.record([Called("ann", "PUT /x", 200, 1, 1)])
+    assert [row.seq for row in await archive.recorded(Wanted())] == [1]
+    await archive.close()
+    await store.close()
+
+
+@pytest.mark.requirement("OPS-7", "INV-8")
+@awaited
+async def test_the_audit_is_held_to_a_number_of_rows(tmp_path: Path) -> None:
+    """Above it the oldest go, some with each tidying, and the numbers go on."""
+    store = store_in(tmp_path)
+    await store.open()
+    archive = SqliteArchive(store)
+    await archive.record([Called("ann", "PUT /x", 200, n, n) for n in range(30)])
+    assert await store.write(lambda connection: sqlite_audit.prune(connection, 0, rows_max=10)) == 20
+    assert await store.write(lambda connection: sqlite_audit.prune(connection, 0, rows_max=10)) == 0
+    assert [row.seq for row in await archive.recorded(Wanted())] == list(range(21, 31))
+    await store.write(lambda connection: sqlite_audit.prune(connection, 99, rows_max=10))
+    await archive.record([Called("ann", "PUT /x", 200, 99, 99)])
+    assert [row.seq for row in await archive.recorded(Wanted())] == [31], "no number is used twice"
     await archive.close()
     await store.close()

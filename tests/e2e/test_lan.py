@@ -98,7 +98,7 @@ def there() -> Iterator[Nas]:
 
 @needs_hosts
 @pytest.mark.slow
-@pytest.mark.requirement("OPS-4", "OPS-5", "CLUSTER-28")
+@pytest.mark.requirement("OPS-4", "OPS-5", "OPS-7", "CLUSTER-28")
 def test_another_machine_needs_tls_the_ca_and_a_token(there: Nas) -> None:
     """Plain HTTP gets nowhere, TLS without a token 401, an unknown CA stops the client; all three work."""
     plain = there.laptop(LEASEHOLD, "status", LEASEHOLD_URL=f"http://{hosts.SERVER}:7117")
@@ -126,6 +126,11 @@ def test_another_machine_needs_tls_the_ca_and_a_token(there: Nas) -> None:
         LEASEHOLD, "run", "--cost", "1", "--", "echo", "built", **checked, LEASEHOLD_TOKEN=token
     )
     assert (ran.returncode, ran.stdout) == (0, "built\n"), ran.stderr
+    refused = json.loads(there.machine.cli("audit", "--denied", "--json").stdout)
+    assert {(one["listener"], one["from"], one.get("note")) for one in refused} == {
+        ("tls", hosts.OTHER, None),
+        ("tls", hosts.OTHER, "unknown"),
+    }, "the call without a token and that with a wrong one, each from where it came"
 
 
 @needs_hosts

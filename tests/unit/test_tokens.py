@@ -127,6 +127,35 @@ async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
         assert later.who(made.token) is None
 
 
+@pytest.mark.requirement("OPS-7")
+async def test_a_token_that_is_no_more_is_still_known_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revoked or expired, after a restart too, the newest so many and for so long; a stranger's never was."""
+    monkeypatch.setattr(decisions, "REVOKED_MAX", 2)
+    disk, clock = Disk(), ManualClock()
+    async with here(disk, clock) as now:
+        secrets = []
+        for _ in range(3):
+            made = await now.make()
+            secrets.append((made.about.token_id, token_hash(made.token)))
+            await now.clock.advance(1_000)
+            await now.tokens.revoke(ADMIN, made.about.token_id)
+        short = await now.make(ttl_sec=5)
+        digest = token_hash(short.token)
+    async with here(disk, clock) as later:
+        assert [later.tokens.known(one) for _, one in secrets] == [
+            ("", ""),
+            *((token_id, "revoked") for token_id, _ in secrets[1:]),
+        ]
+        await clock.advance(6_000)
+        assert later.tokens.known(digest) == (short.about.token_id, "expired")
+        assert later.tokens.known(token_hash("lsh_no")) == ("", "")
+        await clock.advance(decisions.REVOKED_KEPT_MS)
+        await later.tokens.care()
+        assert later.tokens.known(secrets[2][1]) == ("", "")
+        assert not later.ledger.state.revoked
+        assert not later.ledger.state.revoked_ids
+
+
 @pytest.mark.requirement("OPS-5")
 async def test_who_revokes_their_own_token_still_gets_the_answer() -> None:
     """Its connections are cut a little later; the token itself is refused at once."""
@@ -148,6 +177,7 @@ async def test_a_full_disk_keeps_no_revoked_token_alive() -> None:
         now.faults.fate_now = Fate.FAILED
         with pytest.raises(StoreUnavailable):
             await now.tokens.revoke(ADMIN, made.about.token_id)
+        assert now.tokens.known(token_hash(made.token)) == (made.about.token_id, "revoked")
         assert now.who(made.token) is None
         assert now.was_cut == [({made.about.token_id}, True)]
         with pytest.raises(StoreUnavailable, match="refused from now on"):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+from leasehold.api.audit import CODE
 from leasehold.api.body import ClientGone
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.errors import Misdirected
@@ -17,6 +18,9 @@ from leasehold.runtime import context
 from leasehold.runtime.request_stats import ROUTE, STATUS
 
 REQUEST_ID_SHAPE = re.compile(rb"^[0-9a-f]{16}$")
+
+ANY_ROUTE = "any route"
+"""What a call to another host's name asked for: it is refused before its path is looked at."""
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -97,7 +101,10 @@ class App:
         try:
             check_host(scope.get("extensions"), headers)
         except Misdirected as error:
-            await _send(scope, send, refusal(error, request_id))
+            answer = refusal(error, request_id)
+            scope[CODE] = error.code
+            self.pipeline.audit.denied(ANY_ROUTE, scope, headers, {}, answer.status, request_id)
+            await _send(scope, send, answer)
             return
         prepared, path = self._hot.find(scope["method"], scope["path"])
         if prepared is None:

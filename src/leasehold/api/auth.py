@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import msgspec
 
 from leasehold.api.roles import LOCAL, ROLES, Rights
-from leasehold.model.errors import Unauthenticated
-from leasehold.model.principal import Principal
+from leasehold.model.audit import NOBODY
+from leasehold.model.errors import LeaseholdError, NotPermitted, NotReady, Unauthenticated
+from leasehold.model.principal import Principal, Shown
 from leasehold.runtime.ids import token_hash
 
 PEER = "leasehold.peer"
@@ -28,6 +29,7 @@ NAMES_MAX = 4_096
 """User names kept; when there are more, all are looked up again."""
 
 BySession = Callable[[Mapping[str, Any], Mapping[bytes, bytes]], Principal | None]
+SessionOf = Callable[[Mapping[bytes, bytes]], str | None]
 
 ADMIN = Principal(name="token:admin", role="admin", verbs=ROLES["admin"])
 
@@ -52,6 +54,10 @@ class Tokens(Protocol):
         """A call has come with it."""
         ...
 
+    def known(self, digest: bytes) -> tuple[str, str]:
+        """Of one that `find` does not take: its id, and whether it expired or was revoked; else nothing."""
+        ...
+
 
 class _NoTokens:
     def find(self, digest: bytes) -> Principal | None:
@@ -60,13 +66,17 @@ class _NoTokens:
     def used(self, token_id: str) -> None:
         """There are none."""
 
+    def known(self, digest: bytes) -> tuple[str, str]:
+        return "", ""
+
 
 class Gate:
     """Turns a request into a principal. `owner_uid` is who runs the server.
 
     `rights` are the roles in force. `by_session` finds the principal of a browser's session, None where the
-    request shows none. `epoch` grows whenever what was found out before may no longer hold: nobody may
-    remember a principal over that (see `express`).
+    request shows none, and `session_of` the id of that whose cookie is shown, "" for an unknown one. `epoch`
+    grows whenever what was found out before may no longer hold: nobody may remember a principal over that
+    (see `express`).
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Gate:
         owner_uid: int,
         rights: Rights | None = None,
         by_session: BySession = lambda scope, headers: None,
+        session_of: SessionOf = lambda headers: None,
         wall_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.wall_ms = wall_ms
@@ -83,6 +94,7 @@ class Gate:
         self.rights = rights or Rights()
         self.epoch = 0
         self._by_session = by_session
+        self._session_of = session_of
         self._admin_hash = admin_hash
         self._admins = {0, owner_uid}
         self._names: dict[int, str] = {}
@@ -120,6 +132,31 @@ class Gate:
         self.tokens.used(found.token_id)
         return found
 
+    def shown(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Shown:
+        """Who calls, and by what, for the audit. Never raises."""
+        try:
+            return shown_by(self.identify(scope, headers))
+        except LeaseholdError as error:
+            return self._refused(headers, error)
+
+    def _refused(self, headers: Mapping[bytes, bytes], error: LeaseholdError) -> Shown:
+        """What was shown by somebody whom nothing is believed."""
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            scheme, _, token = authorization.partition(b" ")
+            if isinstance(error, NotReady):
+                return Shown(NOBODY, "token", "", "not known yet")
+            if scheme.lower() != b"bearer":
+                return Shown(NOBODY, "other", "", "no bearer token")
+            ident, why = self.tokens.known(token_hash(token.strip()))
+            return Shown(NOBODY, "token", ident, why or "unknown")
+        session = self._session_of(headers)
+        if session is None:
+            return Shown(NOBODY)
+        if isinstance(error, NotPermitted):
+            return Shown(NOBODY, "session", session, "from a page of another origin")
+        return Shown(NOBODY, "session", session, "over, or without its key" if session else "unknown")
+
     def still(self, principal: Principal) -> bool:
         """Whether a principal that was remembered in this epoch may go on; notes that its token is used."""
         if not principal.token_id:
@@ -148,6 +185,17 @@ class Gate:
             except KeyError:
                 self._names[uid] = f"user:{uid}"
         return self._names[uid]
+
+
+def shown_by(principal: Principal) -> Shown:
+    """What a principal showed that was good."""
+    if principal.token_id:
+        return Shown(principal.name, "token", principal.token_id)
+    if principal.session:
+        return Shown(principal.name, "session", principal.session)
+    if principal.local:
+        return Shown(principal.name, "socket")
+    return Shown(principal.name, "admin token")
 
 
 _LOCAL_ADMIN = ROLES["admin"] | LOCAL

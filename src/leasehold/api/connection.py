@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from leasehold.api.audit import ORIGIN, Origin
 from leasehold.api.auth import CREDENTIALS, PEER, Peer
 from leasehold.api.body import ClientGone
 from leasehold.api.errors import TITLES, HeadersTooLarge
@@ -112,6 +113,7 @@ class Connection(HttpToolsProtocol):
 
     `express`, where there is one, answers what has been parsed before on this connection. `hosts` tells which
     names the server has on it beside those of loopback. `tokens` are the ids of those that it has used.
+    `listener` is the name of where it came in.
     """
 
     def __init__(
@@ -122,9 +124,11 @@ class Connection(HttpToolsProtocol):
         new_request_id: Callable[[], str],
         express: Express | None = None,
         hosts: Callable[[bytes], bool] | None = None,
+        listener: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._listener = listener
         self.tokens: set[str] = set()
         self._express = express
         self._epoch = 0
@@ -146,9 +150,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.since = self.loop.time()
-        peer = peer_of(transport) if self._asks_kernel else None
-        if peer is not None:
+        peer = peer_of(transport)
+        if peer is not None and self._asks_kernel:
             self._extensions[PEER] = peer
+        self._extensions[ORIGIN] = _origin(self._listener, peer, self.client)
         if len(self.connections) > self._limit:
             self._refuse(Overloaded(f"more than {self._limit} connections are open; close some"))
 
@@ -325,6 +330,13 @@ class Connection(HttpToolsProtocol):
     def _close(self) -> None:
         self.phase = "closed"
         self.transport.close()
+
+
+def _origin(listener: str, peer: Peer | None, client: tuple[str, int] | None) -> Origin:
+    """From where a connection is, for the audit; IPv4 is written as such where it came over IPv6."""
+    if peer is not None:
+        return Origin(listener, f"unix uid={peer.uid}", peer.pid)
+    return Origin(listener, client[0].removeprefix("::ffff:") if client else "")
 
 
 def _raw(answer: Answer) -> bytes:

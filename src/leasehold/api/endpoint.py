@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from leasehold.api.services import Lane, Services
 from leasehold.model.errors import LeaseholdError
-from leasehold.model.principal import Principal
+from leasehold.model.principal import Principal, Shown
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
 PathT = TypeVar("PathT")
 
 NO_HEADERS: Mapping[bytes, bytes] = {}
+
+SHOWN = "leasehold.shown"
+IDS = "leasehold.ids"
+"""Where a handler leaves in the scope what the audit should know beyond headers and path."""
 
 Header = tuple[bytes, bytes]
 
@@ -25,9 +29,10 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Call(Generic[BodyT, QueryT, PathT]):
-    """One authenticated, decoded call, as a handler sees it. `scheme` is http or https."""
+    """One authenticated, decoded call, as a handler sees it."""
 
     __slots__ = (
+        "_scope",
         "_services",
         "body",
         "body_hash",
@@ -36,7 +41,6 @@ class Call(Generic[BodyT, QueryT, PathT]):
         "path",
         "principal",
         "query",
-        "scheme",
     )
 
     def __init__(
@@ -49,7 +53,7 @@ class Call(Generic[BodyT, QueryT, PathT]):
         idempotency_key: str | None = None,
         body_hash: bytes = b"",
         headers: Mapping[bytes, bytes] = NO_HEADERS,
-        scheme: str = "http",
+        scope: MutableMapping[str, Any] | None = None,
     ) -> None:
         self._services = services
         self.principal = principal
@@ -59,13 +63,29 @@ class Call(Generic[BodyT, QueryT, PathT]):
         self.idempotency_key = idempotency_key
         self.body_hash = body_hash
         self.headers = headers
-        self.scheme = scheme
+        self._scope = scope
 
     @property
     def services(self) -> Services:
         """What handlers call; missing before recovery is done, when only those are called that need none."""
         assert self._services is not None, "a route that answers during recovery calls no service"
         return self._services
+
+    @property
+    def scheme(self) -> str:
+        """Http or https."""
+        scheme: str = "http" if self._scope is None else self._scope.get("scheme", "http")
+        return scheme
+
+    def shows(self, shown: Shown) -> None:
+        """Tell the audit of a credential that is in no header."""
+        if self._scope is not None:
+            self._scope[SHOWN] = shown
+
+    def names(self, **ids: str) -> None:
+        """Tell the audit which things were made. Never a secret."""
+        if self._scope is not None:
+            self._scope.setdefault(IDS, {}).update(ids)
 
 
 class Plain(msgspec.Struct, frozen=True):
@@ -115,7 +135,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     back-pressure may raise follows from the rest. `lane` is that of back-pressure, None for what never
     reaches the ledger. `hot` routes go past the framework's router. `holds` tells from the body whether the
     call may wait, so that a caller who goes away is noticed. `during_recovery` routes answer before the
-    ledger is there. `idempotent` routes take an Idempotency-Key.
+    ledger is there. `idempotent` routes take an Idempotency-Key. `quiet` is for what is no GET and yet
+    changes nothing, or only figures: no record of the audit is made of it (OPS-7).
     """
 
     method: str
@@ -136,6 +157,17 @@ class Endpoint(msgspec.Struct, frozen=True):
     idempotent: bool = False
     during_recovery: bool = False
     holds: Callable[[Any], bool] | None = None
+    quiet: bool = False
+
+    @property
+    def audited(self) -> bool:
+        """Whether each call of it is kept in the audit. Of hot ones the ledger's own events tell."""
+        return self.method != "GET" and not self.hot and not self.quiet
+
+    @property
+    def what(self) -> str:
+        """Method and template, as the audit and the documentation have them."""
+        return f"{self.method} {self.path.replace(':path}', '}')}"
 
 
 class Table:

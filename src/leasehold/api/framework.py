@@ -53,15 +53,10 @@ def _route(prepared: Prepared, pipeline: Pipeline) -> Callable[[Request], Awaita
     async def handle(request: Request) -> Response:
         scope = request.scope
         scope[ROUTE] = prepared.endpoint.path
+        headers, path, request_id = dict(scope["headers"]), scope["path_params"], scope[REQUEST_ID]
+        answer_to = pipeline.change if prepared.endpoint.audited else pipeline.answer
         try:
-            answer = await pipeline.answer(
-                prepared,
-                scope,
-                dict(scope["headers"]),
-                request.receive,
-                scope["path_params"],
-                scope[REQUEST_ID],
-            )
+            answer = await answer_to(prepared, scope, headers, request.receive, path, request_id)
         except ClientGone:
             return Response(status_code=499)
         return _response(answer)

@@ -27,7 +27,7 @@ def listen(data: Path, run_dir: Path, host: str, port: int, tls: Tls | None, tls
     listeners.append(Listener(unix_socket(data / CLIENT_SOCKET, 0o666), asks_kernel=False))
     if os.geteuid() == 0:
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        listeners.append(Listener(unix_socket(run_dir / SOCKET, 0o666)))
+        listeners.append(Listener(unix_socket(run_dir / SOCKET, 0o666), name=f"{run_dir.name}/{SOCKET}"))
     return listeners
 
 

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from leasehold.api import validation
+from leasehold.api.audit import CODE, Audit
 from leasehold.api.auth import Gate
 from leasehold.api.body import BodyReader, ClientGone, Receive, check_json, declared_length, require_json
 from leasehold.api.endpoint import Call, Chunks, Endpoint, Headed, Nothing, Plain, Stream
 from leasehold.api.errors import problem
 from leasehold.api.services import Services
+from leasehold.model.audit import DENIED
 from leasehold.model.errors import (
     Invalid,
     LeaseholdError,
@@ -88,6 +90,7 @@ class Pipeline:
         self.not_ready = "recovery is not done yet"
         self.stopping = False
         self.gate = gate
+        self.audit = Audit(gate, redactor)
         self._redactor = redactor
         self._bodies = BodyReader()
 
@@ -112,14 +115,16 @@ class Pipeline:
         except LeaseholdError as error:
             if type(error) is LeaseholdError:
                 log.exception("call_failed", route=prepared.endpoint.path)
-            answer = self._refusal(error, request_id)
+            answer = self._refusal(error, scope, request_id)
+            if answer.status in DENIED:
+                self.audit.denied(prepared.endpoint.what, scope, headers, path, answer.status, request_id)
         except ClientGone:
             raise
         except StoreError as error:
-            answer = self._refusal(StoreUnavailable(str(error)), request_id)
+            answer = self._refusal(StoreUnavailable(str(error)), scope, request_id)
         except Exception:  # The last resort: nobody gets a stack trace for an answer.
             log.exception("call_failed", route=prepared.endpoint.path)
-            answer = refusal(internal(), request_id)
+            answer = self._refusal(internal(), scope, request_id)
         else:
             answer = success(result, request_id)
         if log_level.isEnabledFor(logging.DEBUG):
@@ -131,8 +136,25 @@ class Pipeline:
             )
         return answer
 
-    def _refusal(self, error: LeaseholdError, request_id: str) -> Answer:
+    async def change(
+        self,
+        prepared: Prepared,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        path: dict[str, str],
+        request_id: str,
+    ) -> Answer:
+        """`answer`, for a call that changes something: the audit has it before its caller hears of it."""
+        shown = self.audit.shown(scope, headers)
+        answer = await self.answer(prepared, scope, headers, receive, path, request_id)
+        if answer.status not in DENIED:  # Those are there already.
+            await self.audit.called(prepared.endpoint.what, scope, shown, path, answer.status, request_id)
+        return answer
+
+    def _refusal(self, error: LeaseholdError, scope: Scope, request_id: str) -> Answer:
         """An error may name what it was asked about: no secret goes out that way either (OPS-8)."""
+        scope[CODE] = error.code
         answer = refusal(error, request_id)
         return answer._replace(body=self._redactor.body(answer.body))
 
@@ -184,7 +206,7 @@ class Pipeline:
         params = _params(endpoint, path, self._redactor)
         question = _query(endpoint, scope["query_string"], self._redactor)
         call: Call[Any, Any, Any] = Call(
-            services, principal, None, question, params, headers=headers, scheme=scope.get("scheme", "http")
+            services, principal, None, question, params, headers=headers, scope=scope
         )
         if prepared.decode is not None:
             exchange = scope.get(EXCHANGE)

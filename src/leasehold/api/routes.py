@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.rest import (
     addon,
+    audit,
     dashboard,
     event,
     guard,
@@ -27,6 +28,7 @@ TABLES = (
     addon.table,
     guard.table,
     event.table,
+    audit.table,
     stats.table,
     dashboard.table,
     session.table,

@@ -52,17 +52,21 @@ LAG_WINDOW_S = 60.0
 class Listener:
     """One listening socket with the connections that came over it.
 
-    `asks_kernel`: whether the peer's credentials say who the caller is; else a token has to. With `tls` every
+    `name` is what the audit calls it; by default `tcp`, `tls`, or the file of a Unix socket. `asks_kernel`:
+    whether the peer's credentials say who the caller is; else a token has to. With `tls` every
     connection is secured before a byte of a request is read.
     """
 
-    def __init__(self, sock: socket.socket, *, asks_kernel: bool = True, tls: Tls | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, *, asks_kernel: bool = True, tls: Tls | None = None, name: str = ""
+    ) -> None:
         self.sock = sock
         self.asks_kernel = asks_kernel
         self.tls = tls
         self.path = Path(sock.getsockname()) if sock.family == socket.AF_UNIX else None
         self.state = ServerState()
         self.server: asyncio.AbstractServer | None = None
+        self.name = name or (self.kind if self.path is None else self.path.name)
         self.handshakes: set[asyncio.Task[None]] = set()
 
     @property
@@ -234,6 +238,7 @@ class Server:
                 new_request_id=self._new_request_id,
                 express=self._express,
                 hosts=listener.hosts,
+                listener=listener.name,
             )
 
         return make

@@ -7,8 +7,10 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from leasehold.model.audit import Outcome
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
+from leasehold.wire import audit as audit_wire
 from leasehold.wire import guard as guard_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
@@ -156,6 +158,21 @@ class Tokens(Protocol):
     async def revoke(self, principal: Principal, token_id: str) -> None: ...
 
 
+class Audit(Protocol):
+    """The service of the audit: records of changing and denied calls."""
+
+    async def page(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        who: str | None = None,
+        outcome: Outcome | None = None,
+        range_sec: int | None = None,
+    ) -> audit_wire.AuditPage: ...
+
+
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -169,8 +186,9 @@ class Services(msgspec.Struct, frozen=True):
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`,
-    `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`, `ladder` that which pauses.
+    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
+    behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
+    `ladder` that which pauses.
     """
 
     leases: Leases
@@ -183,6 +201,7 @@ class Services(msgspec.Struct, frozen=True):
     addons: Addons
     tokens: Tokens
     guards: Guards
+    audit: Audit
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None

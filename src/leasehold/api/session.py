@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from leasehold.api.roles import ROLES
+from leasehold.model.audit import NOBODY
 from leasehold.model.errors import NotPermitted, Unauthenticated
-from leasehold.model.principal import Principal
+from leasehold.model.principal import Principal, Shown
 from leasehold.ports.clock import Clock
 from leasehold.runtime.ids import token_hash
 from leasehold.runtime.logging import get_logger
@@ -29,6 +30,10 @@ KEY_HEADER = b"x-leasehold-session"
 
 LINK_MS = 10 * 60_000
 LINKS_MAX = 16
+USED_LINKS_MAX = 64
+"""Links that are remembered although they open nothing any more: so that the audit can say whose one was."""
+
+LINK_KIND = "sign-in link"
 SESSIONS_MAX = 64
 """One more takes the place of the one that was used longest ago."""
 
@@ -105,6 +110,7 @@ class Sessions:
         self._new_code = new_code
         self._offload = offload
         self._links: dict[bytes, Link] = {}
+        self._used_links: dict[bytes, Link] = {}
         kept = self._read()
         self.cookie = kept.cookie if kept is not None else f"leasehold_{new_code()[:8]}"
         self._by_cookie = {one.cookie_hash: one for one in kept.sessions} if kept is not None else {}
@@ -132,6 +138,10 @@ class Sessions:
         """Trade a code for a session. Raises Unauthenticated, and NotPermitted for a page of elsewhere."""
         check_origin("POST", headers, scheme)
         link = self._links.pop(token_hash(code), None)
+        if link is not None:
+            self._used_links[token_hash(code)] = link
+            if len(self._used_links) > USED_LINKS_MAX:
+                del self._used_links[next(iter(self._used_links))]
         if link is None or link.until_ms <= self._clock.now_ms():
             raise Unauthenticated(
                 "this link was used already, or is older than ten minutes; `leasehold open` prints a new one"
@@ -149,7 +159,29 @@ class Sessions:
         log.info("signed_in", session=session.sid, principal=session.principal, role=session.role)
         return SignedIn(session, cookie, key)
 
+    def shown(self, code: str) -> Shown:
+        """What a code is, for the audit, before it is traded."""
+        digest, now_ms = token_hash(code), self._clock.now_ms()
+        link = self._links.get(digest)
+        if link is not None and link.until_ms > now_ms:
+            return Shown(NOBODY, LINK_KIND, link_id(code), f"not traded; {link.principal} made it")
+        used = self._used_links.get(digest)
+        if used is not None:
+            return Shown(NOBODY, LINK_KIND, link_id(code), f"used already; {used.principal} made it")
+        return Shown(NOBODY, LINK_KIND, link_id(code) if link else "", "expired" if link else "unknown")
+
     # -- sessions
+
+    def session_of(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """The id of the session whose cookie is shown, whether it is good or not; "" for an unknown one.
+
+        None where no such cookie is shown.
+        """
+        cookie = cookie_value(headers.get(b"cookie", b""), self.cookie.encode())
+        if cookie is None:
+            return None
+        session = self._by_cookie.get(token_hash(cookie))
+        return session.sid if session is not None else ""
 
     def identify(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Principal | None:
         """The principal of the session whose cookie is shown; None where none is.
@@ -236,6 +268,11 @@ class Sessions:
             except (OSError, msgspec.DecodeError) as error:
                 log.warning("sessions_unreadable", why=str(error), cure="everybody signs in anew")
                 return None
+
+
+def link_id(code: str) -> str:
+    """A public name of a link, by which the one that was made is known as the one that was used."""
+    return f"link-{token_hash(code).hex()[:12]}"
 
 
 def verbs_of(role: str) -> frozenset[str]:

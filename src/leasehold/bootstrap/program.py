@@ -41,6 +41,7 @@ from leasehold.bootstrap.measures import publish_figures
 from leasehold.config import ConfigError, Loaded, load
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
+from leasehold.control.audit import AuditService
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.dashboard import Dashboard
@@ -130,6 +131,7 @@ class Program:
             admin_hash=token_hash,
             owner_uid=os.getuid(),
             by_session=self.sessions.identify,
+            session_of=self.sessions.session_of,
             wall_ms=self.clock.wall_ms,
         )
         self.pipeline = Pipeline(self.gate, self.redactor)
@@ -153,6 +155,8 @@ class Program:
         host, work = LinuxHost(str(self.data)), LinuxWork(cgroup_home(self.data))
         self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
         self.archive = SqliteArchive(self.store)
+        self.audit = AuditService(self.archive, self.clock)
+        self.pipeline.audit.book = self.audit
         node_id = socket.gethostname() or "node"
         ended_shown = self.settings.lease.ended_shown
         self.ledger = Ledger(self.store, self.clock, self.ids, lambda: State(node_id, ended_shown))
@@ -172,7 +176,7 @@ class Program:
         self.guards = GuardService(self.leases, standing, ThreadLane("guards").run)
         ladder = LadderService(self.leases, work.brakes(standing), ThreadLane("brakes").run)
         self.supervisor = Supervisor(
-            self.leases, local_zone(), self.tokens, ladder=ladder, guards=self.guards
+            self.leases, local_zone(), self.tokens, ladder=ladder, guards=self.guards, audit=self.audit
         )
         self._assemble_addons()
         self.sense = SenseService(
@@ -248,6 +252,7 @@ class Program:
             addons=self.addons,
             tokens=self.tokens,
             guards=self.guards,
+            audit=self.audit,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

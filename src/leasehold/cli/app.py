@@ -28,6 +28,7 @@ MODULES = (
     "addon",
     "token",
     "event",
+    "audit",
     "history",
     "config",
     "doctor",

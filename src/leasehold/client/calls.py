@@ -13,7 +13,7 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, dashboard, guard, lease, lock, owner, server, session, stats, token
+from leasehold.wire import addon, audit, dashboard, guard, lease, lock, owner, server, session, stats, token
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -89,6 +89,7 @@ ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
 DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)
 TELL_ADDON_STATS = Call(paths.TELL_ADDON_STATS, addon.AddonStatsIn, Nothing)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
+AUDIT = Call(paths.AUDIT, Nothing, audit.AuditPage)
 TOKENS = Call(paths.TOKENS, Nothing, token.Tokens)
 CREATE_TOKEN = Call(paths.CREATE_TOKEN, token.TokenIn, token.TokenMade)
 REVOKE_TOKEN = Call(paths.REVOKE_TOKEN, Nothing, Nothing)

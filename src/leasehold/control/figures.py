@@ -34,6 +34,8 @@ def _of_ledger(telemetry: Telemetry, leases: LeaseService, supervisor: Superviso
     telemetry.figure("leasehold_calls_waiting", lambda: leases.backpressure.calls)
     telemetry.figure("leasehold_bytes_waiting", lambda: leases.backpressure.bytes)
     telemetry.source("leasehold_events_total", lambda: _by_one(supervisor.counts))
+    audit = supervisor.audit
+    telemetry.source("leasehold_audit_calls_total", lambda: _by_one(audit.counts if audit else {}))
 
 
 def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from leasehold.control.audit import AuditService
 from leasehold.control.guard import GuardService
 from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
@@ -60,12 +61,14 @@ class Supervisor:
         *,
         ladder: LadderService | None = None,
         guards: GuardService | None = None,
+        audit: AuditService | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
         self.tokens = tokens
         self.ladder = ladder or LadderService(leases)
         self.guards = guards
+        self.audit = audit
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -178,6 +181,8 @@ class Supervisor:
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
+        if self.audit is not None:
+            await self.audit.flush()
         folds = self.leases.counters.take()
         if folds:
             await self.leases.archive.fold(folds)

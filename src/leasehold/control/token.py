@@ -76,6 +76,16 @@ class TokenService:
             expires_wall_ms=token.expires_wall_ms,
         )
 
+    def known(self, digest: bytes) -> tuple[str, str]:
+        """Of a secret that is not taken: the token's id, and why; nothing of one that never was one."""
+        state = self._ledger.state
+        if digest in state.revoked_ids:
+            return state.revoked_ids[digest], "revoked"
+        token_id = state.token_ids.get(digest, "")
+        if not token_id:
+            return "", ""
+        return token_id, "revoked" if token_id in self._refused else "expired"
+
     def used(self, token_id: str) -> None:
         """Note that a call came with this token: in memory, stamped with the next tick."""
         self._used.add(token_id)

@@ -22,7 +22,7 @@ from leasehold.model.lease import Flag, Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
-from leasehold.model.token import Token
+from leasehold.model.token import Revoked, Token
 
 LEASES = "leases"
 WAITERS = "waiters"
@@ -35,6 +35,7 @@ WINDOWS = "windows"
 PRETENDS = "pretends"
 ADDONS = "addons"
 TOKENS = "tokens"
+REVOKED = "revoked"
 
 OWNERS = frozenset({WORDS, WINDOWS, PRETENDS})
 """The tables of the owner's word."""
@@ -62,6 +63,7 @@ RECORD_OF: dict[str, type] = {
     PRETENDS: Pretend,
     ADDONS: Addon,
     TOKENS: Token,
+    REVOKED: Revoked,
 }
 """Every table with its record. The store's key is `/<table>/<key>`."""
 
@@ -126,6 +128,8 @@ class State:
         self.addons: dict[str, Addon] = {}
         self.tokens: dict[str, Token] = {}
         self.token_ids: dict[bytes, str] = {}
+        self.revoked: dict[str, Revoked] = {}
+        self.revoked_ids: dict[bytes, str] = {}
         self.book = Book()
         self.line = Line()
         self.sizes: dict[str, int] = {}
@@ -269,11 +273,12 @@ class State:
         """The tables that people change by hand, seldom."""
         if table in OWNERS:
             self.owner_changes += 1
-        elif table == TOKENS:
+        elif table in (TOKENS, REVOKED):
+            ids = self.token_ids if table == TOKENS else self.revoked_ids
             if old is not None:
-                self.token_ids.pop(old.digest, None)
+                ids.pop(old.digest, None)
             if new is not None:
-                self.token_ids[new.digest] = new.token_id
+                ids[new.digest] = new.token_id
 
 
 def count(counts: dict[str, int], key: str, change: int) -> None:

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from leasehold.core import waiter as waiting
-from leasehold.core.state import TOKENS, Change, Outcome, Stamp, State
+from leasehold.core.state import REVOKED, TOKENS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, Overloaded
 from leasehold.model.event import Event
 from leasehold.model.line import Waiter
-from leasehold.model.token import Token
+from leasehold.model.token import Revoked, Token
 
 TOKENS_MAX = 10_000
 """Of one server; each is looked up by its digest, and listed in one answer."""
 
 EXPIRED_KEPT_MS = 30 * 86_400_000
 """How long the list still shows a token that has expired, so that its end is no riddle."""
+
+REVOKED_MAX = 1_000
+REVOKED_KEPT_MS = 90 * 86_400_000
+"""How many revoked tokens, and for how long, are still known by name when somebody shows one (OPS-7)."""
 
 AT_ONCE_MAX = 500
 """Records that one tidying changes."""
@@ -42,6 +46,11 @@ def revoke(state: State, token: Token, stamp: Stamp, by: str) -> Outcome:
     """
     outcome = Outcome(token)
     outcome.changes.append(Change(TOKENS, token.token_id, None))
+    if len(state.revoked) >= REVOKED_MAX:
+        oldest = min(state.revoked.values(), key=lambda one: (one.wall_ms, one.token_id))
+        outcome.changes.append(Change(REVOKED, oldest.token_id, None))
+    gone = Revoked(token.token_id, token.digest, stamp.wall_ms)
+    outcome.changes.append(Change(REVOKED, token.token_id, gone))
     for waiter in _waiting(state, token):
         waiting.leave(waiter, outcome)
     outcome.events.append(_event("TokenRevoked", token, stamp, by))
@@ -65,11 +74,14 @@ def used(state: State, used_wall_ms: Mapping[str, int]) -> Outcome:
 
 
 def stale(state: State, stamp: Stamp) -> Outcome:
-    """Forget tokens that expired more than EXPIRED_KEPT_MS ago."""
+    """Forget tokens that expired more than EXPIRED_KEPT_MS ago, and revoked ones after REVOKED_KEPT_MS."""
     outcome = Outcome()
     before_ms = stamp.wall_ms - EXPIRED_KEPT_MS
     old = sorted(key for key, token in state.tokens.items() if token.has_expired(before_ms))
     outcome.changes.extend(Change(TOKENS, key, None) for key in old[:AT_ONCE_MAX])
+    until_ms = stamp.wall_ms - REVOKED_KEPT_MS
+    gone = sorted(key for key, one in state.revoked.items() if one.wall_ms <= until_ms)
+    outcome.changes.extend(Change(REVOKED, key, None) for key in gone[:AT_ONCE_MAX])
     return outcome
 
 

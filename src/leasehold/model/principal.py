@@ -35,4 +35,17 @@ class Principal(msgspec.Struct, frozen=True):
         return verb in self.verbs
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What a caller showed of itself, for the audit: never a secret (OPS-7).
+
+    `who` is the principal's name, `nobody` where the credential was not good; `note` then says why. `kind`
+    and `ident` are those of the credential: `token` and its id, `session` and its id, `socket`, `none`.
+    """
+
+    who: str
+    kind: str = "none"
+    ident: str = ""
+    note: str = ""
+
+
 SYSTEM = Principal(name="system", role="system", verbs=frozenset())

@@ -29,3 +29,11 @@ class Token(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def has_expired(self, wall_ms: int) -> bool:
         return self.expires_wall_ms <= wall_ms
+
+
+class Revoked(msgspec.Struct, frozen=True, gc=False):
+    """What is left of a token that was revoked: enough to tell the audit which one somebody still shows."""
+
+    token_id: str
+    digest: bytes
+    wall_ms: int

@@ -1,4 +1,4 @@
-"""The port of what has ended: finished records, events, folded counters (design: Archive; LEASE-16)."""
+"""The port of what has ended: finished records, events, folded counters, the audit (design: Archive)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+
+from leasehold.model.audit import Called, Wanted
 
 
 class Fold(msgspec.Struct, frozen=True):
@@ -57,9 +59,21 @@ class Archive(Protocol):
         """Counters of the range, per holder and code, most recent first, at most 10,000."""
         ...
 
+    async def record(self, calls: Sequence[Called]) -> None:
+        """Add to the audit, in one transaction of its own; each gets the next number (OPS-7).
+
+        A folded one is added to those alike of its hour: their row takes its figures and its number.
+        """
+        ...
+
+    async def recorded(self, wanted: Wanted) -> Sequence[Called]:
+        """Records of the audit by their numbers, ascending (≤ 1,000)."""
+        ...
+
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
         """Drop the oldest that is past its time or over the size, a slice per call.
 
-        Returns how many rows went, 0 when it is done.
+        The audit has a bound of its own, in rows: events by the million must not push it out. Returns how
+        many rows went, 0 when it is done.
         """
         ...

@@ -40,6 +40,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_start_time_seconds", "gauge", "Unix time of the start."),
     Metric("leasehold_loop_lag_seconds", "gauge", "Worst lateness of the event loop in the last minute."),
     Metric("leasehold_events_total", "counter", "Committed events by kind.", ("kind",), 64),
+    Metric(
+        "leasehold_audit_calls_total",
+        "counter",
+        "Changing and denied calls by outcome; `lost`: records that could not be kept.",
+        ("outcome",),
+        4,
+    ),
     Metric("leasehold_commits_total", "counter", "Batches committed to the store."),
     Metric("leasehold_leases", "gauge", "Live leases by state.", ("state",), 8),
     Metric("leasehold_waiters", "gauge", "Requests in the waiting line, held or polling.", ("kind",), 2),

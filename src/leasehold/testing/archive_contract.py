@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Archive, Fold
 from leasehold.ports.store import Batch, Store
 from leasehold.testing.store_contract import Subject, awaited, live, opened
@@ -193,3 +196,102 @@ class ArchiveContract:
             await archive.prune(before_wall_ms=0, bytes_max=ALL)
             await store.commit(Batch(2))
             assert await store.batch_seq() == 2
+
+    @pytest.mark.requirement("OPS-7")
+    @awaited
+    async def test_calls_of_their_own_are_rows_by_number(self, subject: ArchiveSubject) -> None:
+        """Each comes back as it was, numbered, in pages forward and in pages from the new end."""
+        async with beside(subject) as (_, archive):
+            calls = [call(n, ids={"node_id": f"n{n}"}, pid=n, request_id=f"{n:016x}") for n in range(1, 8)]
+            await archive.record(calls[:3])
+            await archive.record(calls[3:])
+            rows = [replace(one, seq=n) for n, one in enumerate(calls, 1)]
+            assert await archive.recorded(Wanted(after=0)) == rows
+            assert await archive.recorded(Wanted(after=2, limit=3)) == rows[2:5]
+            assert await archive.recorded(Wanted(limit=2)) == rows[5:]
+            assert await archive.recorded(Wanted(before=6, limit=2)) == rows[3:5]
+            assert await archive.recorded(Wanted(after=7)) == []
+
+    @pytest.mark.requirement("OPS-7", "LEASE-16")
+    @awaited
+    async def test_calls_alike_fold_into_one_row_an_hour(self, subject: ArchiveSubject) -> None:
+        """First, last, count and what the last one said; the row moves to the end with each change."""
+        async with beside(subject) as (store, archive):
+            at = 1_000 * HOUR_MS
+            one = call(at, status=401, folded=True, count=3, pid=7)
+            other = call(at + 2, status=401, folded=True, address="10.0.0.9")
+            await archive.record([one, other])
+            later = call(at + 9, status=401, folded=True, count=4, pid=8, request_id="new")
+            await archive.record([replace(later, first_wall_ms=at + 5)])
+            whole = replace(later, first_wall_ms=at, count=7, seq=3)
+            assert await archive.recorded(Wanted(after=0)) == [replace(other, seq=2), whole]
+            assert await archive.recorded(Wanted(after=2)) == [whole], "who follows sees the change"
+            await archive.record([replace(one, first_wall_ms=at + HOUR_MS, last_wall_ms=at + HOUR_MS)])
+            assert [row.count for row in await archive.recorded(Wanted())] == [1, 7, 3]
+            assert await store.batch_seq() == 0, "no batch is made of it"
+
+    @pytest.mark.requirement("OPS-7")
+    @awaited
+    async def test_the_audit_is_asked_by_who_outcome_and_time(self, subject: ArchiveSubject) -> None:
+        """By a principal or the id of its credential, by what came of it, and by when it was."""
+        async with beside(subject) as (_, archive):
+            await archive.record(
+                [
+                    call(1, who="ann"),
+                    call(2, who="nobody", credential_id="tok-1", status=401),
+                    call(3, who="ann", status=403),
+                    call(4, who="ann", status=409),
+                    call(5, who="system", status=0),
+                    call(6, who="user:bob"),
+                    call(7, who="token:ci/tok-2", credential_id="tok-2"),
+                    call(8, who="token:ci%/tok-3"),
+                ]
+            )
+
+            async def found(**wanted: Any) -> list[int]:
+                return [row.seq for row in await archive.recorded(Wanted(**wanted))]
+
+            assert await found(who="ann") == [1, 3, 4]
+            assert await found(who="tok-1") == [2]
+            assert await found(who="an") == []
+            assert await found(outcome="denied") == [2, 3]
+            assert await found(outcome="done", who="ann") == [1]
+            assert await found(outcome="done") == [1, 6, 7, 8]
+            assert await found(outcome="failed") == [4]
+            assert await found(outcome="lost") == [5]
+            assert await found(since_wall_ms=7) == [7, 8]
+            assert await found(who="bob") == await found(who="user:bob") == [6]
+            assert await found(who="ci") == await found(who="tok-2") == [7]
+            assert await found(who="token") == []
+
+    @pytest.mark.requirement("OPS-7", "LEASE-16")
+    @awaited
+    async def test_the_audit_goes_with_its_time_and_not_with_the_size_of_events(
+        self, subject: ArchiveSubject
+    ) -> None:
+        """What is older goes in slices; a store over its size costs no record of the audit."""
+        async with beside(subject) as (_, archive):
+            await archive.record([call(n) for n in range(700)])
+            await archive.record([call(9_000), call(9_001, folded=True, status=401)])
+            assert await archive.prune(before_wall_ms=0, bytes_max=0) == 0
+            slices = []
+            while went := await archive.prune(before_wall_ms=9_000, bytes_max=ALL):
+                slices.append(went)
+            assert sum(slices) == 700
+            assert len(slices) > 1
+            assert [row.last_wall_ms for row in await archive.recorded(Wanted())] == [9_000, 9_001]
+
+    @pytest.mark.requirement("INV-8")
+    @awaited
+    async def test_a_page_of_the_audit_is_bounded(self, subject: ArchiveSubject) -> None:
+        """No limit asked for gives more than 1,000 records."""
+        async with beside(subject) as (_, archive):
+            await archive.record([call(n) for n in range(1_100)])
+            assert len(await archive.recorded(Wanted(limit=100_000))) == 1_000
+            assert len(await archive.recorded(Wanted(after=0, limit=100_000))) == 1_000
+
+
+def call(wall_ms: int, **more: Any) -> Called:
+    """A record of the audit, of this time."""
+    given = {"who": "ann", "what": "PUT /api/nodes/{node_id}/admission", "status": 200, **more}
+    return Called(first_wall_ms=wall_ms, last_wall_ms=wall_ms, **given)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from msgspec.structs import replace
+
+from leasehold.model.audit import Called
 from leasehold.ports.archive import Fold
 
 PAGE_MAX = 1_000
@@ -12,6 +17,9 @@ FOLDS_MAX = 10_000
 
 PRUNED_ROWS = 500
 """Rows of a table that one call of `prune` looks at: a few ms of the writer, between two commits."""
+
+AUDIT_ROWS_MAX = 500_000
+"""Records of the audit, beside their time: under 100 MiB."""
 
 BUCKET_MS = 3_600_000
 """Counters fold per hour, so that a range can be asked for. A range is exact to one hour at its older end."""
@@ -33,3 +41,16 @@ def merged(one: Fold, other: Fold) -> Fold:
         count=one.count + other.count,
         sentence=later.sentence,
     )
+
+
+def place_of(call: Called) -> bytes | None:
+    """Where calls alike fold into one, a row an hour; None for one that has a row of its own."""
+    if not call.folded:
+        return None
+    parts = "\0".join((str(bucket_of(call.last_wall_ms)), *call.alike))
+    return hashlib.blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def added(call: Called, *, first_wall_ms: int, count: int) -> Called:
+    """A call with those alike before it: how many, and since when."""
+    return replace(call, first_wall_ms=min(first_wall_ms, call.first_wall_ms), count=count + call.count)

@@ -15,6 +15,7 @@ import msgspec
 
 from leasehold.adapters.stores.limits import checked_size
 from leasehold.adapters.stores.trail import Trail
+from leasehold.model.audit import Called
 from leasehold.ports.archive import Fold
 from leasehold.ports.store import (
     Batch,
@@ -85,6 +86,8 @@ class Disk:
         self.finished: list[Ended] = []
         self.events: list[EventRow] = []
         self.folds: dict[tuple[int, str, str], Fold] = {}
+        self.audit: list[Called] = []
+        self.audit_seq = 0
         self.batch_seq = 0
         self.last_event = 0
         self.ends = 0

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leasehold.adapters.stores.folding import FOLDS_MAX, PAGE_MAX, PRUNED_ROWS, bucket_of, merged
+from msgspec.structs import replace
+
+from leasehold.adapters.stores.folding import (
+    AUDIT_ROWS_MAX,
+    FOLDS_MAX,
+    PAGE_MAX,
+    PRUNED_ROWS,
+    added,
+    bucket_of,
+    merged,
+    place_of,
+)
 from leasehold.adapters.stores.memory import Disk
+from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Fold
 
 
@@ -47,6 +59,22 @@ class MemoryArchive:
         )
         return newest_first[:FOLDS_MAX]
 
+    async def record(self, calls: Sequence[Called]) -> None:
+        disk = self._disk
+        for call in calls:
+            place = place_of(call)
+            if place is not None:
+                for row in [row for row in disk.audit if place_of(row) == place]:
+                    disk.audit.remove(row)
+                    call = added(call, first_wall_ms=row.first_wall_ms, count=row.count)
+            disk.audit_seq += 1
+            disk.audit.append(replace(call, seq=disk.audit_seq))
+
+    async def recorded(self, wanted: Wanted) -> Sequence[Called]:
+        rows = [row for row in self._disk.audit if _is_wanted(row, wanted)]
+        limit = min(wanted.limit, PAGE_MAX)
+        return rows[:limit] if wanted.after is not None else rows[-limit:]
+
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
         disk = self._disk
         size = sum(len(row.value) for row in disk.finished) + sum(len(row.record) for row in disk.events)
@@ -58,4 +86,25 @@ class MemoryArchive:
         disk.events = [row for row in disk.events if row not in events]
         for place in folds:
             del disk.folds[place]
-        return len(ended) + len(events) + len(folds)
+        return len(ended) + len(events) + len(folds) + self._prune_audit(before_wall_ms)
+
+    def _prune_audit(self, before_wall_ms: int) -> int:
+        disk = self._disk
+        old = [row for row in disk.audit if row.last_wall_ms < before_wall_ms][:PRUNED_ROWS]
+        kept = [row for row in disk.audit if row not in old]
+        over = min(max(0, len(kept) - AUDIT_ROWS_MAX), PRUNED_ROWS)
+        disk.audit = kept[over:]
+        return len(old) + over
+
+
+def _is_wanted(row: Called, wanted: Wanted) -> bool:
+    if wanted.after is not None and row.seq <= wanted.after:
+        return False
+    if wanted.before is not None and row.seq >= wanted.before:
+        return False
+    if row.last_wall_ms < wanted.since_wall_ms or wanted.outcome not in (None, row.outcome):
+        return False
+    who = wanted.who
+    if who is None or who in (row.who, row.credential_id):
+        return True
+    return row.who == f"user:{who}" or row.who.startswith(f"token:{who}/")

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from leasehold.adapters.stores import sqlite_audit
 from leasehold.adapters.stores.folding import FOLDS_MAX, PAGE_MAX, PRUNED_ROWS, bucket_of
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_check import corrupt
+from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Fold
 from leasehold.ports.store import StoreError
 
@@ -101,6 +103,12 @@ class SqliteArchive:
         )
         return [Fold(*row) for row in rows]
 
+    async def record(self, calls: Sequence[Called]) -> None:
+        await self._store.write(lambda connection: sqlite_audit.add(connection, calls))
+
+    async def recorded(self, wanted: Wanted) -> Sequence[Called]:
+        return await self._read(lambda connection: sqlite_audit.find(connection, wanted))
+
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
         return await self._store.write(lambda connection: _prune(connection, before_wall_ms, bytes_max))
 
@@ -181,4 +189,4 @@ def _prune(connection: sqlite3.Connection, before_wall_ms: int, bytes_max: int) 
         "WHERE bucket_ms < ? ORDER BY bucket_ms LIMIT ?)",
         (bucket_of(before_wall_ms), PRUNED_ROWS),
     ).rowcount
-    return dropped
+    return dropped + sqlite_audit.prune(connection, before_wall_ms)

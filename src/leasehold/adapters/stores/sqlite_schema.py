@@ -5,6 +5,8 @@ entries of its index by noun, always go to the end of a tree. Keys end in random
 finished keys would dirty a page for each row, the more the larger the archive; `finished_key` is therefore
 ordered by segments of 2,048 rows first, and holds the last letters only: about ten pages a segment. A commit
 costs the same at any size of the archive; finding one key costs a probe per segment.
+
+`audit` has a row per call, or per hour of calls alike, which then have a `place`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,18 @@ CREATE TABLE folds (bucket_ms INTEGER NOT NULL, holder TEXT NOT NULL, code TEXT 
     sentence TEXT NOT NULL, PRIMARY KEY (bucket_ms, holder, code)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_AUDIT = """
+CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, place BLOB, wall_ms INTEGER NOT NULL,
+    first_wall_ms INTEGER NOT NULL, count INTEGER NOT NULL, outcome TEXT NOT NULL, who TEXT NOT NULL,
+    what TEXT NOT NULL, status INTEGER NOT NULL, credential TEXT NOT NULL, credential_id TEXT NOT NULL,
+    note TEXT NOT NULL, listener TEXT NOT NULL, address TEXT NOT NULL, pid INTEGER NOT NULL,
+    ids TEXT NOT NULL, code TEXT NOT NULL, request_id TEXT NOT NULL);
+CREATE UNIQUE INDEX audit_place ON audit (place) WHERE place IS NOT NULL;
+CREATE INDEX audit_time ON audit (wall_ms);
+"""
+"""AUTOINCREMENT: the number of a row that goes is given to no other, so who follows misses nothing."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _AUDIT)
 """Step n leads from schema n to n + 1. A step that has been released is never edited."""
 
 COMMIT_STATEMENT = """

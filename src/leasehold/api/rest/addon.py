@@ -33,6 +33,7 @@ async def list_addons(call: Call[None, Nothing, Nothing]) -> AddonList:
 )
 async def register_addon(call: Call[AddonIn, Nothing, Nothing]) -> AddonOut:
     """Register an add-on, or say what has changed of it; the same again changes nothing."""
+    call.names(addon_id=call.body.id)
     return await call.services.addons.register(call.principal, call.body)
 
 
@@ -103,6 +104,7 @@ async def disable_addon(call: Call[None, Nothing, AddonPath]) -> AddonOut:
     path_params=AddonPath,
     body=AddonStatsIn,
     errors=(errors.NotFound, errors.Conflict),
+    quiet=True,
 )
 async def tell_addon_stats(call: Call[AddonStatsIn, Nothing, AddonPath]) -> None:
     """Tell an add-on's figures as of now; those of its requests feed quietness for 30 s."""

@@ -34,7 +34,9 @@ async def list_guards(call: Call[None, Nothing, Nothing]) -> Guards:
 )
 async def guard(call: Call[GuardIn, Nothing, Nothing]) -> GuardOut:
     """Guard a container, unit, cgroup or process, or change how it gives way."""
-    return await call.services.guards.guard(call.principal, call.body)
+    found = await call.services.guards.guard(call.principal, call.body)
+    call.names(lease_id=found.lease_id)
+    return found
 
 
 @table.endpoint(

@@ -81,7 +81,9 @@ async def list_windows(call: Call[None, Nothing, NodePath]) -> Windows:
 )
 async def add_window(call: Call[WindowIn, Nothing, NodePath]) -> WindowOut:
     """Add a window."""
-    return await call.services.owner.add_window(call.principal, call.path.node_id, call.body)
+    added = await call.services.owner.add_window(call.principal, call.path.node_id, call.body)
+    call.names(wid=added.wid)
+    return added
 
 
 @table.endpoint(

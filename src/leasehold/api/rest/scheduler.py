@@ -38,6 +38,7 @@ async def get_status(call: Call[None, Nothing, Nothing]) -> SchedulerStatus:
     body=HeavyLeaseRequest,
     answer=Explanation,
     errors=(errors.NotFound, errors.NotPermitted, errors.Conflict, errors.NeverFits),
+    quiet=True,
 )
 async def explain(call: Call[HeavyLeaseRequest, Nothing, Nothing]) -> Explanation:
     """The decision for a request, without making it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from leasehold.api.endpoint import Call, Headed, Nothing, Table
-from leasehold.api.session import LINK_MS, Session, verbs_of
+from leasehold.api.session import LINK_KIND, LINK_MS, Session, link_id, verbs_of
 from leasehold.control.views import rfc3339
 from leasehold.model import errors
+from leasehold.model.principal import Shown
 from leasehold.wire.session import SessionOut, SignIn, SignInLink, SignInLinkIn
 
 table = Table("session")
@@ -17,6 +18,7 @@ table = Table("session")
 async def make_link(call: Call[SignInLinkIn, Nothing, Nothing]) -> SignInLink:
     """A link that signs a browser in as the caller: once, within ten minutes."""
     code, link = call.services.sessions.link(call.principal, call.body.role)
+    call.names(link=link_id(code))
     return SignInLink(path=f"/sign-in#{code}", role=link.role, expires_sec=LINK_MS // 1000)
 
 
@@ -31,7 +33,10 @@ async def make_link(call: Call[SignInLinkIn, Nothing, Nothing]) -> SignInLink:
 async def sign_in(call: Call[SignIn, Nothing, Nothing]) -> Headed:
     """Trade the code of a sign-in link for a session: a cookie, and a key that is shown this once."""
     sessions = call.services.sessions
+    call.shows(sessions.shown(call.body.code))
     opened = await sessions.sign_in(call.body.code, call.headers, call.scheme)
+    call.shows(Shown(opened.session.principal, LINK_KIND, link_id(call.body.code)))
+    call.names(session=opened.session.sid)
     cookie = (b"set-cookie", sessions.set_cookie(opened.cookie, secure=call.scheme == "https"))
     return Headed(_out(opened.session, opened.key), (cookie,))
 

@@ -33,7 +33,9 @@ async def list_tokens(call: Call[None, Nothing, Nothing]) -> Tokens:
 )
 async def create_token(call: Call[TokenIn, Nothing, Nothing]) -> TokenMade:
     """Make a token; its secret is in this answer and nowhere else."""
-    return await call.services.tokens.create(call.principal, call.body)
+    made = await call.services.tokens.create(call.principal, call.body)
+    call.names(token_id=made.about.token_id)
+    return made
 
 
 @table.endpoint(
