@@ -12,6 +12,7 @@ if [ -n "$missing" ]; then
     # Tests of what is absent skip themselves with that reason; the skips are listed at the end.
     debian_install "test: some tests need more of Debian" $missing || echo "test: going on without: $missing" >&2
 fi
+tools/guest_kernel.sh || echo "test: going on without a guest machine by QEMU" >&2
 
 rm -rf "$reports"
 mkdir -p "$reports"

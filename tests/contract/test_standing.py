@@ -171,7 +171,10 @@ def test_the_servers_own_cgroup_is_never_held(elsewhere: Elsewhere) -> None:
 
 def test_what_is_not_there_is_unknown() -> None:
     """Said with where it was looked for."""
-    standing = LinuxStanding(cgroups.find(HOME), NOBODY)
+    groups = cgroups.find(HOME)
+    standing = LinuxStanding(groups, NOBODY)
+    if groups is not None:
+        groups.close()
     gone = subprocess.Popen(["true"])
     gone.wait()
     for target in ("cgroup:/no/such/cgroup", f"pid:{gone.pid}"):

@@ -70,12 +70,19 @@ class Server:
         self.leases.process_ended(lease_id)
         self.guards.process_ended(lease_id)
 
-    async def see(self, state: NodeState, seconds: float = 0) -> None:
+    async def see(self, state: NodeState, seconds: float = 0, *, short_of_memory: bool = False) -> None:
         """The machine is measured, each two seconds for so long."""
         while True:
             score = {"QUIET": 100, "NORMAL": 60, "BUSY": 40, "PANIC": 10}.get(state)
             view = NodeView(
-                "node-1", self.clock.now_ms(), state, score, 0, TOTALS, reasons=("others compile",)
+                "node-1",
+                self.clock.now_ms(),
+                state,
+                score,
+                0,
+                TOTALS,
+                reasons=("others compile",),
+                short_of_memory=short_of_memory,
             )
             self.supervisor.observed(view)
             await settled()

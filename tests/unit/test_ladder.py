@@ -168,6 +168,23 @@ def test_for_want_of_memory_the_least_work_is_lost() -> None:
     assert all(move is Move.FREEZE for move, _ in moves(leases, "PANIC", 0, needs=needs))
 
 
+@pytest.mark.requirement("LEASE-14")
+def test_nobody_else_loses_work_before_what_was_taken_back_could_show() -> None:
+    """While the one before is ending, for ten seconds at most; and by no measurement from before that."""
+    short = view("PANIC", 4_999, short_of_memory=True)
+    memory, rest = Memory(revoked_ms=0), work(2)
+
+    def takes(of: NodeView, now_ms: int, *leases: Lease) -> bool:
+        found = ladder.steps(leases, of, memory, now_ms, lambda _: NEEDS_NOTHING)
+        return Move.REVOKE in {step.move for step in found}
+
+    assert not takes(short, 6_999, rest)
+    assert takes(view("PANIC", 5_000, short_of_memory=True), 6_999, rest)
+    ending = msgspec.structs.replace(work(1), state=LeaseState.REVOKING)
+    assert not takes(view("PANIC", 9_999, short_of_memory=True), 9_999, ending, rest)
+    assert takes(view("PANIC", 10_000, short_of_memory=True), 10_000, ending, rest)
+
+
 def stamped(now_ms: int) -> Stamp:
     return Stamp(now_ms, now_ms, 1, 7)
 

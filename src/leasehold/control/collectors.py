@@ -45,7 +45,7 @@ class Collector(msgspec.Struct, frozen=True):
     result on the loop, or what `prepare` gave where there is nothing to call. `fetch` stands in the place of
     `collect` for what waits without blocking, and is awaited on the loop. `failed` is told of a failure,
     `removed` of the end.
-    `warm_up_ms` are the waits before the runs that follow the first.
+    `warm_up_ms` are the waits before the runs that follow the first; `sooner` may shorten any other.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Collector(msgspec.Struct, frozen=True):
     failed: Callable[[], None] = lambda: None
     removed: Callable[[], None] = lambda: None
     warm_up_ms: tuple[int, ...] = ()
+    sooner: Callable[[int], int] | None = None
 
 
 class CollectorState(msgspec.Struct):
@@ -160,7 +161,8 @@ class Collectors:
         if runs <= len(collector.warm_up_ms):
             return collector.warm_up_ms[runs - 1]
         spread = collector.interval_ms * JITTER_PCT // 100
-        return collector.interval_ms - spread + int(self._jitter() * 2 * spread)
+        pause_ms = collector.interval_ms - spread + int(self._jitter() * 2 * spread)
+        return pause_ms if collector.sooner is None else collector.sooner(pause_ms)
 
     async def _attempt(self, collector: Collector, state: CollectorState, due_ms: int) -> None:
         """One run; whatever goes wrong in it stays in it."""

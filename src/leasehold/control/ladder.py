@@ -38,6 +38,12 @@ SETTLE_S = 2.0
 ENDED_LOOKED_AT = 200
 """How many of those that ended last are looked at after a restart: one of them may stand still yet."""
 
+UNHEARD_MS = 6_000
+"""How long what was taken back for want of memory stands still at most: `run` asks every five seconds."""
+
+HEARD_MS = 250
+"""How long the holder takes to tell the work to end, once it has heard of it."""
+
 
 class NoBrakes:
     """`ports.host.Brakes` where nothing is held by force: holders are told by their heartbeats, and obey."""
@@ -72,6 +78,7 @@ class LadderService:
         self._memory = ladder.Memory()
         self._applied: dict[str, tuple[BrakeLevel, WorkQuery]] = {}
         self._unwritten: dict[str, BrakeLevel] = {}
+        self._taken_back: dict[str, int] = {}
         self._holds: set[str] = set()
         self._complained: set[str] = set()
         self._dirty = self._verify = False
@@ -88,7 +95,12 @@ class LadderService:
             return
         now_ms = ledger.clock.now_ms()
         self._memory = ladder.seen(self._memory, view, now_ms)
-        if self._memory.calm_since_ms is not None and not state.braked and not self._unwritten:
+        self._taken_back = {
+            lease_id: since_ms
+            for lease_id, since_ms in self._taken_back.items()
+            if lease_id in state.leases and self._is_unheard(lease_id, since_ms)
+        }
+        if self._memory.calm_since_ms is not None and not (state.braked or self._unwritten or self._applied):
             return
         if ladder.is_calm(self._memory, now_ms):
             self._unwritten.clear()
@@ -121,7 +133,15 @@ class LadderService:
                 log.warning("held_back_unwritten", leases=len(self._unwritten), why=str(error))
             return
         self._unwritten.clear()
+        self._taken_back.update({step.lease_id: now_ms for step in steps if step.stands})
         self._memory = ladder.after(self._memory, steps, now_ms)
+
+    def _is_unheard(self, lease_id: str, since_ms: int) -> bool:
+        """Whether the work of a lease that was taken back is yet to be told to end, as far as is known."""
+        live, now_ms = self._ledger.state.liveness.get(lease_id), self._ledger.clock.now_ms()
+        if live is not None and live.told_ms is not None:
+            return now_ms - live.told_ms < HEARD_MS
+        return now_ms - since_ms < UNHEARD_MS
 
     def _deciding(self, steps: Sequence[Step]) -> Callable[[State, Stamp], Outcome]:
         return lambda state, stamp: ladder.take(state, stamp, steps, self._leases.settings())
@@ -177,10 +197,8 @@ class LadderService:
 
     def committed(self, events: Iterable[Event]) -> None:
         """After each commit: what was decided is done now."""
-        braked = self._ledger.state.braked
-        if (braked or self._applied) and any(
-            event.subject in self._applied or event.subject in braked for event in events
-        ):
+        held = {*self._ledger.state.braked, *self._applied, *self._taken_back}
+        if held and any(event.subject in held for event in events):
             self._wake()
 
     def _wake(self) -> None:
@@ -214,7 +232,7 @@ class LadderService:
         state = self._ledger.state
         todo: dict[tuple[str, str], list[WorkQuery]] = {}
         cores = self._leases.totals.cpu_millicores
-        for lease_id in sorted({*state.braked, *self._applied, *self._unwritten}):
+        for lease_id in sorted({*state.braked, *self._applied, *self._unwritten, *self._taken_back}):
             if self._ledger.is_pending(LEASES, lease_id):
                 continue  # Effects follow what is durable.
             lease = state.leases.get(lease_id)
@@ -236,6 +254,8 @@ class LadderService:
             return ""
         if lease.brake is not None:
             return lease.brake.level
+        if lease.lease_id in self._taken_back:
+            return BrakeLevel.FROZEN
         return self._unwritten.get(lease.lease_id, "")
 
     async def _change(self, before: str, after: str, queries: list[WorkQuery]) -> None:
@@ -288,6 +308,7 @@ class LadderService:
     def reloaded(self, state: State) -> None:
         """The state was read from the store: find out what a server before this one has left frozen."""
         self._memory = ladder.Memory()
+        self._taken_back.clear()
         self._leases.spawn(self._found(state))
 
     async def _found(self, state: State) -> None:
@@ -314,6 +335,7 @@ class LadderService:
         """
         self._stopping = True
         self._unwritten.clear()
+        self._taken_back.clear()
         steps = ladder.farewell(self._ledger.state.leases[each] for each in sorted(self._ledger.state.braked))
         if steps:
             try:

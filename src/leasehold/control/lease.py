@@ -91,6 +91,9 @@ class LeaseService(LiveLeases):
         )
         if work:
             self.bindings.follow(renewed)
+        live = self.ledger.state.liveness.get(lease_id)
+        if live is not None and live.told_ms is None and renewed.state is LeaseState.REVOKING:
+            live.told_ms = self.ledger.clock.now_ms()
         return answers.heartbeat(renewed, self.ledger, self.settings(), low_weight)
 
     async def _renew(self, principal: Principal, lease_id: str, token: int, **bound: object) -> Lease:

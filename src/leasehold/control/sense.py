@@ -87,6 +87,7 @@ class SenseService:
         self._rates: dict[str, measured.Rate] = {}
         self._io_until_ms = 0
         self._view: NodeView | None = None
+        self._look_ms = HOST_MS
         self._collectors = Collectors(clock, jitter, lane)
         self._collectors.add(self._host_collector())
         self._collectors.add(
@@ -106,6 +107,7 @@ class SenseService:
             take=self._take,
             failed=self._nothing_measured,
             warm_up_ms=(BASELINE_MS,),
+            sooner=lambda usual_ms: usual_ms if self._look_ms >= HOST_MS else self._look_ms,
         )
 
     async def start(self) -> None:
@@ -152,6 +154,7 @@ class SenseService:
 
     def _take(self, tick: Tick) -> None:
         before, self._before = self._before, tick
+        self._look_ms = measured.look_ms(before.host if before else None, tick.host, HOST_MS)
         self.measured_wall_ms = self._clock.wall_ms()
         self.host = stats.derive(before.host if before else None, tick.host, self.around)
         self.process = _with_share(before, tick)
@@ -165,11 +168,12 @@ class SenseService:
         if tick.queries and (reading.psi_io_bp or 0) >= IO_WATCH_BP:
             self._io_until_ms = tick.host.at_ms + IO_WATCH_MS
         self._memory, assessment = quiet.fold(self.settings, self._memory, reading, tick.host.at_ms)
-        self._judged(assessment, tick)
         self._publish_use({use.lease_id: use for use in tick.ours.uses})
+        self._judged(assessment, tick)  # After their use: who has least to lose is asked right then.
 
     def _nothing_measured(self) -> None:
         """The host collector failed: in time that makes the state UNKNOWN."""
+        self._look_ms = HOST_MS
         if self._before is None or self.host is None:
             return
         self._memory, assessment = quiet.fold(self.settings, self._memory, None, self._clock.now_ms())

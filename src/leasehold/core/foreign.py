@@ -49,6 +49,7 @@ def reading(
         io_all_bytes=io_all,
         memory_bp=_share_bp(memory_used, now.memory_total_bytes),
         memory_foreign_bp=_share_bp(max(0, memory_used - ours.memory_bytes), now.memory_total_bytes),
+        memory_left_bytes=now.memory_available_bytes,
         swap_in_bytes_per_s=_per_second(before.swapped_in_bytes, now.swapped_in_bytes, span_ms),
         disk_free_bp=min((int(mount.free_pct * 100) for mount in around.mounts), default=None),
         on_battery=around.battery.on_battery if around.battery else None,

@@ -43,6 +43,9 @@ EACH_MS = 2_000
 REVOKE_EACH_MS = 5_000
 """Between two leases that are taken back for want of memory: each gets the time to give some of it back."""
 
+ENDS_MS = 10_000
+"""How long the next one is spared at most while the one before is still ending: it may not have heard yet."""
+
 PAUSE_KEPT_MS = 30 * 60_000
 """How long what a person paused keeps all of its charge."""
 
@@ -67,11 +70,15 @@ class Move(StrEnum):
 
 
 class Step(NamedTuple):
-    """What one lease is to do next, and why, as a sentence."""
+    """What one lease is to do next, and why, as a sentence.
+
+    `stands`: what is taken back stands still until its holder has heard of it, so that it takes no more.
+    """
 
     move: Move
     lease_id: str
     why: str
+    stands: bool = False
 
 
 class Memory(msgspec.Struct, frozen=True, gc=False):
@@ -165,13 +172,22 @@ def _down(
         move = _wanted(lease, state)
         if move is not None and not _stands_so(lease, move):
             found.append(Step(move, lease.lease_id, why))
-    if state == "PANIC" and view.short_of_memory and now_ms - memory.revoked_ms >= REVOKE_EACH_MS:
+    if state == "PANIC" and view.short_of_memory and _gave_too_little(leases, view, memory, now_ms):
         going = {step.lease_id for step in found if step.move is Move.REVOKE}
         victim = None if going else _victim(leases, now_ms, need)
         if victim is not None:
             found = [step for step in found if step.lease_id != victim.lease_id]
-            found.append(Step(Move.REVOKE, victim.lease_id, f"{why}; it had the least work to lose"))
+            lost_least = f"{why}; it had the least work to lose"
+            found.append(Step(Move.REVOKE, victim.lease_id, lost_least, stands=True))
     return found
+
+
+def _gave_too_little(leases: list[Lease], view: NodeView, memory: Memory, now_ms: int) -> bool:
+    """Whether what was taken back last has had its time, and a measurement since then shows it."""
+    ending = any(lease.state is LeaseState.REVOKING for lease in leases)
+    if ending and now_ms - memory.revoked_ms < ENDS_MS:
+        return False
+    return view.measured_ms - memory.revoked_ms >= REVOKE_EACH_MS
 
 
 def _wanted(lease: Lease, state: str) -> Move | None:

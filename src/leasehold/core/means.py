@@ -106,6 +106,7 @@ def inputs_milli(settings: QuietSettings, ticks: tuple[Tick, ...], last: Reading
         "psi_cpu": _milli(_mean([(tick.psi_cpu_bp, tick.span_ms) for tick in short])),
         "foreign_mem_pct": _milli(last.memory_foreign_bp),
         "mem_pct": _milli(last.memory_bp),
+        "mem_left_mb": None if last.memory_left_bytes is None else last.memory_left_bytes // MILLI,
         "swap_in_mb_s": None if swap is None else swap // MILLI,  # bytes / 10^6 * 10^3
         "psi_memory": _milli(_mean([(tick.psi_memory_bp, tick.span_ms) for tick in short])),
         "psi_io": _milli(_foreign_io_bp(short)),

@@ -14,7 +14,7 @@ from leasehold.core.stats import pressed_link
 from leasehold.model.charge import Totals
 from leasehold.model.node import NodeView
 from leasehold.model.quiet import Group, QuietAssessment, QuietSettings, Reading
-from leasehold.model.snapshot import HostStats, Surroundings
+from leasehold.model.snapshot import HostCounters, HostStats, Surroundings
 from leasehold.model.work import OursCounters, WorkQuery
 
 PEAK_MS = 600_000
@@ -44,6 +44,23 @@ def excess_memory_bytes(queries: tuple[WorkQuery, ...], peaks: Mapping[str, Peak
     """By how much bound work uses, or used within ten minutes, more than it is charged."""
     used = ((query, peaks[query.lease_id].memory_bytes) for query in queries if query.lease_id in peaks)
     return sum(max(0, memory - query.memory_bytes) for query, memory in used)
+
+
+LOOKS_LEFT = 4
+"""How often the machine is looked at, at least, until its memory would be gone."""
+
+LOOK_MS_MIN = 250
+
+
+def look_ms(before: HostCounters | None, now: HostCounters, usual_ms: int) -> int:
+    """When to look again: sooner than usual while memory falls so fast that it would soon be gone."""
+    if before is None or now.at_ms <= before.at_ms:
+        return usual_ms
+    fell = before.memory_available_bytes - now.memory_available_bytes
+    if fell <= 0:
+        return usual_ms
+    gone_ms = now.memory_available_bytes * (now.at_ms - before.at_ms) // fell
+    return max(LOOK_MS_MIN, min(usual_ms, gone_ms // LOOKS_LEFT))
 
 
 RATE_MS = 30_000

@@ -47,6 +47,7 @@ def sentence(settings: QuietSettings, name: str, value_milli: int, last: Reading
     ends = settings.inputs[name]
     note = {
         "mem_pct": last.memory_note,
+        "mem_left_mb": last.memory_note,
         "psi_memory": last.memory_note,
         "disk_free_pct": last.disk_note,
         **last.application_notes,

@@ -228,11 +228,12 @@ class Liveness(msgspec.Struct):
     """What moves without a write (INV-4): mutable, and lost with the process.
 
     `deadline_ms` is when the lease expires if nobody renews it. In REVOKING it is the end of the grace
-    period.
+    period, and `told_ms` is when its holder first heard of that.
     """
 
     deadline_ms: int
     renewed_wall_ms: int = 0
+    told_ms: int | None = None
     progress: float | None = None
     message: str = ""
     metrics: dict[str, float | str] = {}

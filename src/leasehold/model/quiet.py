@@ -44,6 +44,7 @@ INPUTS: dict[str, Endpoints] = {
     "psi_cpu": Endpoints(Group.CPU, 10, 60, "%", "time that others wait for a CPU"),
     "foreign_mem_pct": Endpoints(Group.MEMORY, 70, 95, "%", "memory used by others"),
     "mem_pct": Endpoints(Group.MEMORY, 92, 98, "%", "memory used"),
+    "mem_left_mb": Endpoints(Group.MEMORY, 128, 48, " MB", "memory left"),
     "swap_in_mb_s": Endpoints(Group.MEMORY, 1, 20, " MB/s", "swap-in"),
     "psi_memory": Endpoints(Group.MEMORY, 5, 40, "%", "time that everything waits for memory"),
     "psi_io": Endpoints(Group.IO, 10, 75, "%", "time that others wait for a disk"),
@@ -146,6 +147,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     io_all_bytes: int | None = None
     memory_bp: int | None = None
     memory_foreign_bp: int | None = None
+    memory_left_bytes: int | None = None
     swap_in_bytes_per_s: int | None = None
     disk_free_bp: int | None = None
     p95_ms: int | None = None
