@@ -37,8 +37,9 @@ from leasehold.api.session import Sessions
 from leasehold.api.tls import keep
 from leasehold.bootstrap.certificate import tls_of
 from leasehold.bootstrap.machine import cgroup_home, detect, disk_is_full, secrets, totals_of
-from leasehold.bootstrap.measures import publish_figures
+from leasehold.bootstrap.measures import publish_process
 from leasehold.config import ConfigError, Loaded, load
+from leasehold.control import figures
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.audit import AuditService
@@ -306,7 +307,11 @@ class Program:
                 log.error("store_unavailable_at_start", why=str(error))
                 await self.store.close()
                 await asyncio.sleep(RETRY_START_S)
-        publish_figures(self)
+        figures.publish(self.telemetry, self.leases, self.supervisor, self.sense)
+        preset, started_s = lambda: self.settings.quiet.preset, self.clock.wall_ms() / 1_000
+        publish_process(
+            self.telemetry, self.server, self.requests, self.logs, preset=preset, started_s=started_s
+        )
         gc.collect()
         gc.freeze()
         self.pipeline.services = self.services()

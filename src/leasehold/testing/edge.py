@@ -11,18 +11,16 @@ import contextvars
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from leasehold.model.errors import InvariantBroken, LeaseEnded, LeaseholdError, NotFound, Unavailable
 from leasehold.model.lease import LeaseState
 from leasehold.model.principal import Principal
 from leasehold.testing.faults import Kind
-from leasehold.testing.virtual_loop import Life, VirtualLoop
+from leasehold.testing.simulated_ground import Ground
+from leasehold.testing.simulated_server import SimulatedServer
+from leasehold.testing.virtual_loop import Life
 from leasehold.wire import lease as wire
-
-if TYPE_CHECKING:
-    from leasehold.testing.simulated_server import SimulatedServer
-    from leasehold.testing.simulated_world import World
 
 PATIENCE_S = 10.0
 """How long a caller waits for an answer, beyond what it asked to be held."""
@@ -34,18 +32,21 @@ class Lost(Exception):
     """No answer came: the message, the answer, or the server is gone. What was done is not known."""
 
 
-Work = Callable[["SimulatedServer"], Coroutine[Any, Any, Any]]
+Work = Callable[[SimulatedServer], Coroutine[Any, Any, Any]]
 
 
 class Network:
     """Between all callers and whichever server runs."""
 
-    def __init__(self, world: World, loop: VirtualLoop, chance: random.Random) -> None:
-        self._world = world
-        self._loop = loop
+    def __init__(
+        self, ground: Ground, server: Callable[[], SimulatedServer | None], chance: random.Random
+    ) -> None:
+        self._server = server
+        self._model = ground.model
+        self._loop = ground.loop
         self._chance = chance
         self._outside = contextvars.copy_context()
-        self._met: Counter[Kind] = world.met
+        self._met: Counter[Kind] = ground.met
         self._open: dict[asyncio.Future[Any], SimulatedServer] = {}
         self.cut_off: set[str] = set()
         self.calm = False
@@ -96,7 +97,7 @@ class Network:
     def _arrive(
         self, caller: str, work: Work, reply: asyncio.Future[Any], started: list[asyncio.Task[Any]]
     ) -> None:
-        server = self._world.server
+        server = self._server()
         if server is None or server.program.life is Life.DEAD:
             self._fail(reply)
             return
@@ -109,7 +110,7 @@ class Network:
         self._open.pop(reply, None)
         error = None if done.cancelled() else done.exception()
         if error is not None and not isinstance(error, LeaseholdError):
-            self._world.model.fail("INV-9", f"a call raised {error!r}")
+            self._model.fail("INV-9", f"a call raised {error!r}")
         if done.cancelled() or self._lost(caller):
             return
         self._loop.call_later(self._delay_s(), _settle, reply, done, context=self._outside)

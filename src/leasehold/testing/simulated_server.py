@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from leasehold.adapters.stores.memory import MemoryStore
 from leasehold.adapters.stores.memory_archive import MemoryArchive
@@ -22,10 +21,8 @@ from leasehold.model.lease import Lease
 from leasehold.model.node import NodeView
 from leasehold.ports.store import Batch, CommitFailed
 from leasehold.testing.fakes import VirtualClock, offload
+from leasehold.testing.simulated_ground import Ground
 from leasehold.testing.virtual_loop import Program
-
-if TYPE_CHECKING:
-    from leasehold.testing.simulated_world import World
 
 TOTALS = Totals(4_000, 16 << 30, 100 << 30, (("gpu:0", 1), ("gpu:1", 1)))
 ROOM_MS = 100
@@ -60,18 +57,18 @@ class WatchedLedger(Ledger):
 class PatientStore(MemoryStore):
     """Sees that retries are bounded."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.disk, faults=world.faults, sleep=world.sleep)
-        self._world = world
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground.disk, faults=ground.faults, sleep=ground.sleep)
+        self._ground = ground
         self._failed_ms: int | None = None
 
     async def commit(self, batch: Batch) -> None:
-        now_ms = self._world.machine.boot_ms()
+        now_ms = self._ground.machine.boot_ms()
         try:
             await super().commit(batch)
         except CommitFailed:
             if self._failed_ms is not None and now_ms - self._failed_ms < PROBE_MS:
-                self._world.model.fail(
+                self._ground.model.fail(
                     "INV-8", f"a full disk was tried again after {now_ms - self._failed_ms} ms"
                 )
             self._failed_ms = now_ms
@@ -82,39 +79,39 @@ class PatientStore(MemoryStore):
 class SimulatedServer:
     """The services as `bootstrap` puts them together, over a disk and processes that outlive them."""
 
-    def __init__(self, world: World, number: int) -> None:
-        self.world = world
-        self.model = world.model
-        self.histories = world.histories
-        self.boot_ms = world.machine.boot_ms
-        self.ttl_ms = world.settings.lease.ttl_ms
+    def __init__(self, ground: Ground, number: int) -> None:
+        self.ground = ground
+        self.model = ground.model
+        self.histories = ground.histories
+        self.boot_ms = ground.machine.boot_ms
+        self.ttl_ms = ground.settings.lease.ttl_ms
         self.program = Program(f"server {number}")
-        self.clock = VirtualClock(world.machine)
-        self.store = PatientStore(world)
+        self.clock = VirtualClock(ground.machine)
+        self.store = PatientStore(ground)
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting: Counter[str] = Counter()
         self._changed_ms = 0
         self._checked_ms: dict[int, int] = {}
         self._brakes_odd_ms: int | None = None
-        self.note = world.note
+        self.note = ground.note
         self.program.context.run(self._put_together)
 
     def _put_together(self) -> None:
-        world, settings = self.world, self.world.settings
+        ground, settings = self.ground, self.ground.settings
         self.ledger = WatchedLedger(
-            self.store, self.clock, world.ids, lambda: State("node"), stall_ms=settings.lease.ttl_ms // 3
+            self.store, self.clock, ground.ids, lambda: State("node"), stall_ms=settings.lease.ttl_ms // 3
         )
         self.ledger.server = self
         self.leases = LeaseService(
             self.ledger,
             lambda: settings,
-            Bindings(world.processes, world.work, offload, lambda lease: self.leases.process_ended(lease)),
-            MemoryArchive(world.disk),
+            Bindings(ground.processes, ground.work, offload, lambda lease: self.leases.process_ended(lease)),
+            MemoryArchive(ground.disk),
             Counters(),
             totals=TOTALS,
             disk_of=lambda path: "vda",
         )
-        self.ladder = LadderService(self.leases, world.brakes, offload)
+        self.ladder = LadderService(self.leases, ground.brakes, offload)
         self.supervisor = Supervisor(self.leases, ladder=self.ladder)
         self.scheduler = SchedulerService(self.leases, lambda: "server")
         reloaded, stalled = self.ledger.on_reload, self.ledger.on_stall
@@ -185,8 +182,10 @@ class SimulatedServer:
     def check_brakes(self) -> None:
         """What is to stand still by its record stands, and nothing else, within a second or so (LEASE-14)."""
         wanted = {name for name, lease in self.ledger.state.leases.items() if lease.is_frozen}
-        odd = {name for name in wanted ^ self.world.brakes.frozen if not self.ledger.is_pending(LEASES, name)}
-        now_ms = self.world.loop.now_ms  # Nothing can be done while the machine sleeps.
+        odd = {
+            name for name in wanted ^ self.ground.brakes.frozen if not self.ledger.is_pending(LEASES, name)
+        }
+        now_ms = self.ground.loop.now_ms  # Nothing can be done while the machine sleeps.
         if not odd:
             self._brakes_odd_ms = None
         elif self._brakes_odd_ms is None:
@@ -196,7 +195,7 @@ class SimulatedServer:
 
     def _fits_since(self, ago_ms: int) -> None:
         """Whether somebody who would be granted now would have been then, all else being equal."""
-        state, now_ms, settings = self.ledger.state, self.clock.now_ms(), self.world.settings
+        state, now_ms, settings = self.ledger.state, self.clock.now_ms(), self.ground.settings
         if not self.is_well or not any(presence.held for presence in state.presence.values()):
             return
         plan = plan_now(state, settings, now_ms)
