@@ -70,12 +70,15 @@ def guarded(product: Product) -> Iterator[Guarded]:
     why = engines.missing()
     if why:
         raise Skipped(why)
-    with tempfile.TemporaryDirectory() as folder, engines.podman() as engine:
-        found = Guarded(Path(folder), engine, product)
-        try:
-            yield found
-        finally:
-            found.close()
+    try:
+        with tempfile.TemporaryDirectory() as folder, engines.podman() as engine:
+            found = Guarded(Path(folder), engine, product)
+            try:
+                yield found
+            finally:
+                found.close()
+    except engines.Unusable as error:
+        raise Skipped(str(error)) from error
 
 
 def listed(server: Server) -> dict[str, dict[str, Any]]:

@@ -187,6 +187,54 @@ def test_what_is_not_there_is_unknown() -> None:
             units.find("nginx.service")
 
 
+# -- units
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `systemctl` that prints a file and notes what it was asked: systemd itself can't be had here."""
+    program, told = tmp_path / "systemctl", tmp_path / "told"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\ncat {told}\n[ ! -e {tmp_path}/fails ]\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(units, "BOOTED", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return told
+
+
+def shown(load: str = "loaded", active: str = "active", pid: int = 0, cgroup: str = "") -> str:
+    """What `systemctl show --property=…` prints."""
+    return f"LoadState={load}\nActiveState={active}\nMainPID={pid}\nControlGroup={cgroup}\n"
+
+
+def test_a_unit_is_asked_for_by_name(systemctl: Path) -> None:
+    """Its main process, nothing while it is not active, and systemd's own word where it has none."""
+    systemctl.write_text(shown(pid=os.getpid()))
+    found = LinuxStanding(None, NOBODY).find("unit:nginx.service")
+    assert found == Binding(work=(LinuxProcesses().identify(os.getpid()),))  # type: ignore[arg-type]
+    assert (systemctl.parent / "asked").read_text().startswith("show --property=LoadState,ActiveState")
+    systemctl.write_text(shown(active="inactive"))
+    assert LinuxStanding(None, NOBODY).find("unit:nginx.service") is None
+    systemctl.write_text(shown(load="not-found", active="inactive"))
+    with pytest.raises(TargetUnknown, match=r"no unit nginx\.service \(not-found\)"):
+        units.find("nginx.service")
+    (systemctl.parent / "fails").touch()
+    with pytest.raises(TargetUnreachable, match="systemctl show"):
+        units.find("nginx.service")
+
+
+def test_a_unit_without_a_main_process_is_held_by_its_cgroup(systemctl: Path, elsewhere: Elsewhere) -> None:
+    """As a service of several processes, or a slice; while nothing is in it, it does not run."""
+    systemctl.write_text(shown(cgroup=elsewhere.path))
+    assert elsewhere.standing.find("unit:many.slice") is None
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        elsewhere.move(sleeper.pid)
+        assert elsewhere.standing.find("unit:many.slice") == Binding(cgroup=elsewhere.path)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
 # -- the engine's socket
 
 

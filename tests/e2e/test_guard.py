@@ -55,8 +55,11 @@ def podman() -> Iterator[engines.Podman]:
     why = engines.missing()
     if why:
         pytest.skip(why)
-    with engines.podman() as found:
-        yield found
+    try:
+        with engines.podman() as found:
+            yield found
+    except engines.Unusable as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.requirement("LEASE-14")

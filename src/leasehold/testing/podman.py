@@ -23,6 +23,10 @@ LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 UP_S = 30.0
 
 
+class Unusable(Exception):
+    """Containers do not run on this machine, though all that it takes is installed. The sentence says why."""
+
+
 def missing() -> str:
     """What containers lack here, as a sentence; "" where nothing is."""
     for program in ("podman", "runc"):
@@ -73,7 +77,7 @@ class Podman:
         return ["podman", *store, "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
 
     def open(self) -> None:
-        """Make the image and start the engine."""
+        """Make the image and start the engine. Raises Unusable where a first container does not run."""
         archive = self._folder / "image.tar"
         with tarfile.open(archive, "w") as image:
             for path in (*PROGRAMS, *_libraries()):
@@ -81,7 +85,11 @@ class Podman:
             for name in ("dev", "proc", "tmp"):
                 (self._folder / name).mkdir()
                 image.add(self._folder / name, name)
-        self.run("import", str(archive), IMAGE)
+        try:
+            self.run("import", str(archive), IMAGE)
+            self.run("run", "--rm", "--network", "none", *LIMITS, IMAGE, "/bin/sh", "-c", "exit 0")
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            raise Unusable(f"no container can be run here: {error}") from error
         self._service = subprocess.Popen(
             [*self._command(), "system", "service", "--time", "0", f"unix://{self.socket}"],
             stdin=subprocess.DEVNULL,

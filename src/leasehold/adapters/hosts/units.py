@@ -7,6 +7,9 @@ import subprocess
 
 from leasehold.ports.host import TargetUnknown, TargetUnreachable
 
+BOOTED = "/run/systemd/system"
+"""There where systemd is the init of this machine (`sd_booted(3)`)."""
+
 ASK_S = 5.0
 STOP_S = 100.0  # systemd's own limit for a stop is 90 s
 
@@ -45,7 +48,7 @@ def start(name: str) -> None:
 
 
 def _systemctl(*arguments: str, timeout_s: float) -> str:
-    if not os.path.isdir("/run/systemd/system"):
+    if not os.path.isdir(BOOTED):
         raise TargetUnreachable(
             "systemd does not run this machine, so there are no units; guard a cgroup: or a pid:"
         )
