@@ -38,7 +38,7 @@ def burners(source: str) -> list[int]:
                 words = (each / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[-2:-1] == [source.encode()] and words[0].endswith(b"python"):
+            if words[1:3] == [b"-c", source.encode()]:  # And not the wrapper, which has it further back.
                 found.append(int(each.name))
     return found
 
