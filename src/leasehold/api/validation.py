@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -111,12 +112,20 @@ def query(raw: bytes, schema: type[msgspec.Struct]) -> Any:
     return converted(given, schema, "query")
 
 
+@cache
+def _whole_numbers(schema: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names that hold whole numbers, looked up once: that takes longer than decoding a call does."""
+    return tuple(
+        field.encode_name for field in msgspec.structs.fields(schema) if _without_none(field.type) is int
+    )
+
+
 def converted(given: dict[str, str], schema: type[msgspec.Struct], where: str) -> Any:
     """Texts of a query or a path as their struct. Raises Invalid."""
-    for field in msgspec.structs.fields(schema):
-        text = given.get(field.encode_name)
-        if text is not None and _without_none(field.type) is int and not _WHOLE.match(text):
-            shown = f"$.{field.encode_name}"
+    for name in _whole_numbers(schema):
+        text = given.get(name)
+        if text is not None and not _WHOLE.match(text):
+            shown = f"$.{name}"
             raise Invalid(f"{where} {shown}: expected int", field=shown, expected="int")
     try:
         return msgspec.convert(given, schema, strict=False)
