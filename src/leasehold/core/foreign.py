@@ -90,9 +90,10 @@ def _runnable_milli(*samples: tuple[HostCounters, OursCounters]) -> int | None:
     not foreign.
     """
     seen = [
-        _allowed(host.runnable - ours.runnable - ours.kernel_runnable, ours.unbound_millicores)
+        _allowed(runnable - ours.runnable - ours.kernel_runnable, ours.unbound_millicores)
         for host, ours in samples
-        if host.runnable is not None
+        for runnable in (host.runnable, ours.host_runnable)
+        if runnable is not None
     ]
     return sum(seen) * 1000 // len(seen) if seen else None
 

@@ -62,7 +62,8 @@ class OursCounters(msgspec.Struct, frozen=True):
     server and the wrappers. `outside` are the top cgroups without leased work, None where pressure can't be
     told apart that way. `io_ours_bytes` and `io_others_bytes` grow in one currency (bytes that processes read
     and dirtied), None when not read. `kernel_runnable` counts kernel threads that want a CPU, looked at only
-    while there is leased work.
+    while there is leased work. `host_runnable` is the host's figure once more, after ours: what comes and
+    goes between two looks is in the one as often as in the other.
     """
 
     at_ms: int
@@ -76,6 +77,7 @@ class OursCounters(msgspec.Struct, frozen=True):
     io_others_bytes: int | None = None
     pids: frozenset[int] = frozenset()
     kernel_runnable: int = 0
+    host_runnable: int | None = None
 
 
 class Containment(msgspec.Struct, frozen=True):

@@ -63,6 +63,11 @@ def counters(read: Read, now_ms: int, *, clock_ticks: int, page_bytes: int) -> H
     )
 
 
+def runnable(stat: str | None) -> int | None:
+    """Tasks of the host that run or want to, without the reader."""
+    return _after(stat.splitlines(), "procs_running", less=1) if stat else None
+
+
 def _cpu(line: str, tick_ms: float) -> tuple[int, int]:
     """(busy, total) ms of a `cpu` line: user nice system idle iowait irq softirq steal.
 

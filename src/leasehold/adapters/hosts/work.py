@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from leasehold.adapters.hosts import cgroups, limits, priority
 from leasehold.adapters.hosts.brakes import LinuxBrakes
 from leasehold.adapters.hosts.containers import Containers
+from leasehold.adapters.hosts.files import read
 from leasehold.adapters.hosts.outside import Outside
 from leasehold.adapters.hosts.processes import stat, tree
+from leasehold.adapters.hosts.procfs import runnable as host_runnable
 from leasehold.adapters.hosts.standing import LinuxStanding
 from leasehold.adapters.hosts.sums import Sums
 from leasehold.adapters.hosts.usage import (
@@ -129,6 +131,7 @@ class LinuxWork:
         # One of this process's threads is the reader, which the host's figure leaves out.
         own_running = max(0, runnable([own], budget) - 1)
         kernel_running = kernel_runnable() if bound else 0
+        host_running = host_runnable(read("/proc/stat")) if bound else None
         work = frozenset(pid for each in pids.values() for pid in each)
         wrappers = {each.pid: each for query in queries for each in query.wrappers if each.pid not in work}
         counters = {f"wrapper {pid} {each.start_ticks}": ticks_ms(each) for pid, each in wrappers.items()}
@@ -159,6 +162,7 @@ class LinuxWork:
             io_others_bytes=others_bytes,
             pids=work | {own},
             kernel_runnable=kernel_running,
+            host_runnable=host_running,
         )
 
     def _has_place(self, query: WorkQuery) -> bool:
