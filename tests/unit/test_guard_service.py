@@ -68,6 +68,18 @@ async def test_it_is_followed_over_its_own_restarts() -> None:
         assert here.brakes.frozen == {found.lease_id}
 
 
+async def test_what_stops_is_put_back_as_it_was() -> None:
+    """Else the low weight of a cgroup that empties and fills again would be taken for its own."""
+    machine = Machine()
+    binding = runs(machine)
+    async with machine.server() as here:
+        made = await here.guards.guard(ROOT, GuardIn("docker:web", "pause"))
+        assert list(machine.standing.lowered) == [made.lease_id]
+        ends(machine, binding)
+        await settled()
+        assert machine.standing.lowered == {}
+
+
 async def test_one_that_comes_back_while_it_is_held_back_is_held_where_it_runs_now() -> None:
     """The place that it had is let go first."""
     machine = Machine()

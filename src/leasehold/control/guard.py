@@ -75,6 +75,9 @@ class GuardService:
             guard=Guard(target, body.cost_units or 0, body.note),
         )
         self._may_change(principal, target)
+        known = guards.of_target(self._ledger.state, target)
+        if known is not None:
+            await self._leave(known, found)
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             return guards.stand(state, stamp, self._leases.settings(), ask, found or UNBOUND)
@@ -206,7 +209,10 @@ class GuardService:
             self._look.set()
 
     async def _follow(self) -> None:
-        await self._after_a_start()
+        try:
+            await self._after_a_start()
+        except Exception:  # What is guarded now is followed all the same.
+            log.exception("guards")
         while True:
             await self._look.wait()
             self._look.clear()
@@ -263,8 +269,16 @@ class GuardService:
             return
         if target.startswith("pid:") and found is not None:
             found = lease.binding
+        await self._leave(lease, found)
         await self._ledger.execute(lambda state, stamp: guards.runs_at(state, stamp, lease_id, found))
         await self._settle(lease_id)
+
+    async def _leave(self, lease: Lease, found: Binding | None) -> None:
+        """Put back where it ran, unless it runs there still: how that was before is known only until now."""
+        was = lease.binding
+        if was.before and (found is None or (found.work, found.cgroup) != (was.work, was.cgroup)):
+            self._lowered.pop(lease.lease_id, None)
+            await self._offload(self._standing.put_back, lease.lease_id, was)
 
     def _tell(self, lease_id: str, target: str, why: str) -> None:
         if self._problems.get(lease_id) != why:
