@@ -34,5 +34,30 @@ def from_number(noun: str, number: int) -> str:
     )
 
 
+def to_number(noun: str, text: str) -> int | None:
+    """The number that `from_number` made this id of; None where it is no id of this noun."""
+    if len(text) != len(noun) + 12 or not text.startswith(noun) or text[len(noun)] != "-":
+        return None
+    mixed = 0
+    for letter in text[len(noun) + 1 :]:
+        digit = _DIGIT_OF.get(letter)
+        if digit is None:
+            return None
+        mixed = mixed << 5 | digit
+    mixed = (mixed * _INVERSE) & _MASK
+    mixed ^= mixed >> 28  # Its own inverse: 2 x 28 bits are more than there are.
+    return (mixed * _INVERSE) & _MASK
+
+
+def sortable(number: int) -> str:
+    """A number as 11 digits that sort as it does: what a store files ids by that are made in order."""
+    return (
+        f"{ALPHABET[number >> 50 & 31]}{_PAIRS[number >> 40 & 1023]}{_PAIRS[number >> 30 & 1023]}"
+        f"{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+    )
+
+
 _MASK = (1 << 55) - 1
+_INVERSE = pow(0x4F1BBCDCBFA53F, -1, 1 << 55)
+_DIGIT_OF = {letter: digit for digit, letter in enumerate(ALPHABET)}
 _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)

@@ -20,6 +20,11 @@ class Limits(msgspec.Struct, frozen=True):
     commands: int
 
 
+COLD = "/cold/"
+"""What begins so is written with the rest and never loaded: `Store.read` fetches it by key. The cold part of
+`/jobs/<x>` is `/cold/jobs/<x>`; what finishes keeps it until the archive drops the finished record."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """One commit: all of it or nothing.
 
@@ -84,9 +89,16 @@ class Store(Protocol):
         ...
 
     async def load(self) -> Snapshot:
-        """All live records, sorted by key.
+        """All live records but the cold ones, sorted by key.
 
         A record that can't be read raises StoreCorrupt only where its key is lost too.
+        """
+        ...
+
+    async def read(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The durable values of these keys, cold ones among them; absent keys are left out. At most 1,000.
+
+        A read waits for no commit and holds none up. Raises StoreError.
         """
         ...
 
