@@ -24,13 +24,22 @@ COLD = "/cold/"
 """What begins so is written with the rest and never loaded: `Store.read` fetches it by key. The cold part of
 `/jobs/<x>` is `/cold/jobs/<x>`; what finishes keeps it until the archive drops the finished record."""
 
+READ_MAX = 1_000
+"""Keys of one `Store.read`."""
+
+
+def cold_key(key: str) -> str:
+    """The key of the cold part of a record."""
+    return COLD[:-1] + key
+
 
 class Batch(msgspec.Struct, frozen=True):
     """One commit: all of it or nothing.
 
     `seq` is the batch's own number; it commits only where the store's `batch_seq` is `seq - 1` (the fence: a
     second writer fails at its first commit). Each key stands in at most one of `puts`, `finishes` and
-    `deletes`, with its last value. `finishes` leave the live part and enter the archive in the same commit.
+    `deletes`, with its last value. `finishes` leave the live part and enter the archive in the same commit;
+    no cold key is among them: a cold row is put, replaced and deleted, and goes with its finished record.
     `events` is the encoded record of all events of the batch, numbered `first_event` … `last_event` (empty
     when there are none).
     """
@@ -96,9 +105,9 @@ class Store(Protocol):
         ...
 
     async def read(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The durable values of these keys, cold ones among them; absent keys are left out. At most 1,000.
+        """The durable values of these keys, live and cold ones; absent keys are left out. At most READ_MAX.
 
-        A read waits for no commit and holds none up. Raises StoreError.
+        A read waits for no commit and holds none up. Raises StoreError, ValueError for too many keys.
         """
         ...
 
@@ -117,7 +126,8 @@ class Store(Protocol):
     def watch(self, after_seq: int) -> AsyncIterator[Batch]:
         """Committed batches after `after_seq`, in order, without gaps; waits for new ones.
 
-        Raises StoreError when that part is no longer kept.
+        They come without what `load` leaves out: cold keys are read when needed. Raises StoreError when that
+        part is no longer kept.
         """
         ...
 

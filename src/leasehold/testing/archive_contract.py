@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from leasehold.model.audit import Called, Wanted
+from leasehold.model.ids import sortable
 from leasehold.ports.archive import Archive, Fold
-from leasehold.ports.store import Batch, Store
-from leasehold.testing.store_contract import Subject, awaited, live, opened
+from leasehold.ports.store import Batch, Store, cold_key
+from leasehold.testing.store_subject import Subject, awaited, live, opened
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -186,6 +187,31 @@ class ArchiveContract:
             assert await archive.find("/leases/1-0") is None
             assert await archive.find("/leases/7-0") == value
             assert len(await live(store)) == 8
+
+    @pytest.mark.requirement("QUEUE-14")
+    @awaited
+    async def test_a_cold_row_goes_with_its_last_end(self, subject: ArchiveSubject) -> None:
+        """Only what neither lives again nor ended once more later loses its cold part."""
+        day, keys = 10 * DAY_MS, [f"/jobs/{sortable(number)}" for number in range(1, 5)]
+        cold = {cold_key(key): b"cold" for key in keys}
+        async with beside(subject) as (store, archive):
+            subject.wall_ms = day
+            await store.commit(Batch(1, puts=[*((key, b"hot") for key in keys), *cold.items()]))
+            await store.commit(Batch(2, finishes=[(key, b"first") for key in keys[:3]]))
+            subject.wall_ms = 2 * day
+            await store.commit(Batch(3, puts=[(key, b"again") for key in keys[1:3]]))
+            await store.commit(Batch(4, finishes=[(keys[2], b"second")]))
+            assert await store.read(list(cold)) == cold
+            while await archive.prune(before_wall_ms=day + 1, bytes_max=ALL):
+                pass
+            assert await archive.find(keys[0]) is None
+            assert await archive.find(keys[2]) == b"second"
+            assert (await store.read(list(cold))).keys() == set(list(cold)[1:])
+            assert (await live(store)).keys() == {keys[1], keys[3]}
+            await store.commit(Batch(5, finishes=[(keys[1], b"second")]))
+            while await archive.prune(before_wall_ms=3 * day, bytes_max=ALL):
+                pass
+            assert (await store.read(list(cold))).keys() == {cold_key(keys[3])}
 
     @awaited
     async def test_folding_and_pruning_leave_batches_alone(self, subject: ArchiveSubject) -> None:

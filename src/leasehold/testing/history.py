@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 
-from leasehold.ports.store import Batch, Snapshot, Store
+from leasehold.model.ids import sortable
+from leasehold.ports.store import COLD, Batch, Snapshot, Store, cold_key
 
 NOUNS = ("leases", "tickets", "jobs")
 KEPT_ENDS = 50
 """The newest ends are remembered for comparison with the archive."""
+
+KEPT_COLD = 400
+"""The cold rows that were written last, and the keys of those that went, are remembered for comparison."""
 
 
 class History:
@@ -23,6 +27,7 @@ class History:
         self.last_event = 0
         self.live: dict[str, bytes] = {}
         self.ended: list[tuple[str, bytes]] = []
+        self.cold: dict[str, bytes | None] = {}
 
     def next(self) -> Batch:
         """The next batch. Call `apply` with it to go on."""
@@ -32,14 +37,16 @@ class History:
         names = sorted(self.live)
         chosen = chance.sample(names, min(len(names), chance.randint(0, width)))
         cut = chance.randint(0, len(chosen))
-        made = [f"/{chance.choice(NOUNS)}/{seq}-{n}" for n in range(chance.randint(0, width))]
+        made = [_key(chance, seq, n) for n in range(chance.randint(0, width))]
+        cold = [cold_key(key) for key in made if key.startswith("/jobs/")]
+        forgotten = chance.sample(sorted(self.cold), 1) if self.cold and chance.random() < 0.2 else []
         updated = chosen[:cut] if len(names) < 300 else []
         events = chance.randint(0, 5)
         return Batch(
             seq,
-            puts=[(key, self._value(chance, seq)) for key in (*made, *updated)],
+            puts=[(key, self._value(chance, seq)) for key in (*made, *updated, *cold)],
             finishes=[(key, self._value(chance, seq)) for key in chosen[cut:] if chance.random() < 0.8],
-            deletes=[] if len(names) < 300 else chosen[:cut],
+            deletes=[*([] if len(names) < 300 else chosen[:cut]), *forgotten],
             events=b"events-%d " % seq + chance.randbytes(60 * events) if events else b"",
             first_event=self.last_event + 1 if events else 0,
             last_event=self.last_event + events if events else 0,
@@ -51,15 +58,26 @@ class History:
         return b"store-%d-" % seq + chance.randbytes(size)
 
     def apply(self, batch: Batch) -> None:
-        self.live.update(batch.puts)
+        for key, value in batch.puts:
+            self._take(key, value)
         for key, value in batch.finishes:
             self.live.pop(key, None)
             self.ended.append((key, value))
         for key in batch.deletes:
-            self.live.pop(key, None)
+            self._take(key, None)
         del self.ended[:-KEPT_ENDS]
+        for key in list(self.cold)[:-KEPT_COLD]:
+            del self.cold[key]
         self.last_event = batch.last_event or self.last_event
         self.seq = batch.seq
+
+    def _take(self, key: str, value: bytes | None) -> None:
+        if key.startswith(COLD):
+            self.cold[key] = value
+        elif value is None:
+            self.live.pop(key, None)
+        else:
+            self.live[key] = value
 
     def advance(self, seq: int) -> None:
         """Go on to just after batch `seq`."""
@@ -82,4 +100,11 @@ async def check(store: Store, history: History, acknowledged: int) -> int:
     history.advance(seq)
     assert history.seq == seq, "the checks go forward only"
     assert snapshot == history.snapshot(), f"the store is not what batch {seq} left"
+    cold = {key: value for key, value in history.cold.items() if value is not None}
+    assert await store.read(list(history.cold)) == cold, f"cold rows are not what batch {seq} left"
     return seq
+
+
+def _key(chance: random.Random, seq: int, n: int) -> str:
+    noun = chance.choice(NOUNS)
+    return f"/{noun}/{sortable(seq << 8 | n)}" if noun == "jobs" else f"/{noun}/{seq}-{n}"

@@ -8,16 +8,17 @@ fault here only delays, fails, or leaves an outcome unknown (PROVE-22).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from leasehold.adapters.stores.limits import checked_size
+from leasehold.adapters.stores.limits import checked_keys, checked_size, without_cold
 from leasehold.adapters.stores.trail import Trail
 from leasehold.model.audit import Called
 from leasehold.ports.archive import Fold
 from leasehold.ports.store import (
+    COLD,
     Batch,
     CommitFailed,
     CommitUnknown,
@@ -83,6 +84,7 @@ class Disk:
     def __init__(self, wall_ms: Callable[[], int] = lambda: 0) -> None:
         self.wall_ms = wall_ms
         self.live: dict[str, bytes] = {}
+        self.cold: dict[str, bytes] = {}
         self.finished: list[Ended] = []
         self.events: list[EventRow] = []
         self.folds: dict[tuple[int, str, str], Fold] = {}
@@ -101,18 +103,26 @@ class Disk:
                 f"batch {batch.seq} does not follow the store's {self.batch_seq}: another writer was here"
             )
         wall_ms = self.wall_ms()
-        self.live.update(batch.puts)
+        for key, value in batch.puts:
+            self._part(key)[key] = value
         for key, value in batch.finishes:
             self.live.pop(key, None)
             self.ends += 1
             self.finished.append(Ended(self.ends, wall_ms, key, value))
         for key in batch.deletes:
-            self.live.pop(key, None)
+            self._part(key).pop(key, None)
         if batch.events:
             self.events.append(EventRow(batch.first_event, batch.last_event, wall_ms, batch.events))
             self.last_event = batch.last_event
         self.batch_seq = batch.seq
-        self.trail.add(batch, size)
+        self.trail.add(*without_cold(batch, size))
+
+    def value(self, key: str) -> bytes | None:
+        """What is stored under a live or cold key."""
+        return self._part(key).get(key)
+
+    def _part(self, key: str) -> dict[str, bytes]:
+        return self.cold if key.startswith(COLD) else self.live
 
     def crash(self) -> None:
         """The process that held it is gone, without a word."""
@@ -148,6 +158,11 @@ class MemoryStore:
     async def load(self) -> Snapshot:
         self._readable()
         return Snapshot(self.disk.batch_seq, self.disk.last_event, sorted(self.disk.live.items()))
+
+    async def read(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self._readable()
+        found = ((key, self.disk.value(key)) for key in checked_keys(keys))
+        return {key: value for key, value in found if value is not None}
 
     async def commit(self, batch: Batch) -> None:
         size = checked_size(batch, LIMITS)

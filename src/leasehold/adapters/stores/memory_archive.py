@@ -19,6 +19,7 @@ from leasehold.adapters.stores.folding import (
 from leasehold.adapters.stores.memory import Disk
 from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Fold
+from leasehold.ports.store import cold_key
 
 
 class MemoryArchive:
@@ -83,6 +84,10 @@ class MemoryArchive:
         events = [row for row in disk.events[:PRUNED_ROWS] if over or row.wall_ms < before_wall_ms]
         folds = [place for place in disk.folds if place[0] < bucket_of(before_wall_ms)][:PRUNED_ROWS]
         disk.finished = [row for row in disk.finished if row not in ended]
+        kept = {row.key for row in disk.finished} | disk.live.keys()
+        for row in ended:
+            if row.key not in kept:
+                disk.cold.pop(cold_key(row.key), None)
         disk.events = [row for row in disk.events if row not in events]
         for place in folds:
             del disk.folds[place]

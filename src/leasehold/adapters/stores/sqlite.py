@@ -12,14 +12,15 @@ import contextlib
 import os
 import sqlite3
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from leasehold.adapters.stores import sqlite_check, sqlite_schema
 from leasehold.adapters.stores.data_folder import LeaderLock, flush_folder, prepare
-from leasehold.adapters.stores.limits import checked_size
-from leasehold.adapters.stores.sqlite_batch import Row, packed
+from leasehold.adapters.stores.limits import checked_keys, checked_size, without_cold
+from leasehold.adapters.stores.sqlite_batch import Row, packed, read_rows
+from leasehold.adapters.stores.sqlite_readers import Readers
 from leasehold.adapters.stores.trail import Trail
 from leasehold.adapters.stores.writer import WriterThread
 from leasehold.ports.store import Batch, CommitFailed, CommitUnknown, Fenced, Limits, Snapshot, StoreError
@@ -80,6 +81,7 @@ class SqliteStore:
         self._lock = LeaderLock(folder)
         self._trail = Trail()
         self._writer: WriterThread | None = None
+        self._readers: Readers | None = None
         self._connection: sqlite3.Connection | None = None
         self._journal_index: int | None = None
         self._inode = 0
@@ -101,11 +103,18 @@ class SqliteStore:
         except BaseException:
             await self.close()
             raise
+        self._readers = Readers(self.path, "leasehold-reader")
 
     async def load(self) -> Snapshot:
         snapshot = await self._call(self._load)
         self._learn(snapshot.batch_seq)
         return snapshot
+
+    async def read(self, keys: Sequence[str]) -> dict[str, bytes]:
+        if self._readers is None:
+            raise StoreError(f"{self.path} is not open")
+        asked = list(checked_keys(keys))
+        return await self._readers.ask(lambda connection: read_rows(connection, asked))
 
     async def commit(self, batch: Batch) -> None:
         size = checked_size(batch, LIMITS)
@@ -124,8 +133,11 @@ class SqliteStore:
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
+        readers, self._readers = self._readers, None
         if writer is not None:
             self._trail.close()
+            if readers is not None:
+                await readers.close()
             await writer.stop(self._close)
 
     # -- beyond the port: what the archive beside it needs
@@ -141,13 +153,13 @@ class SqliteStore:
 
     def _follow(self, batch: Batch, size: int, done: asyncio.Future[None]) -> None:
         if not done.cancelled() and done.exception() is None:
-            self._trail.add(batch, size)
+            self._trail.add(*without_cold(batch, size))
 
     def _learn(self, seq: int) -> None:
         """A batch whose outcome was unknown turns out to be there."""
         batch, self._unsettled = self._unsettled, None
         if batch is not None and batch.seq == seq:
-            self._trail.add(batch, checked_size(batch, LIMITS))
+            self._trail.add(*without_cold(batch, checked_size(batch, LIMITS)))
 
     # -- on the writer's thread
 

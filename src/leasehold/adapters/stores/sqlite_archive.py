@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Sequence
+
+import msgspec
 
 from leasehold.adapters.stores import sqlite_audit
 from leasehold.adapters.stores.folding import FOLDS_MAX, PAGE_MAX, PRUNED_ROWS, bucket_of
 from leasehold.adapters.stores.sqlite import SqliteStore
-from leasehold.adapters.stores.sqlite_check import corrupt
+from leasehold.adapters.stores.sqlite_readers import Readers
 from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Fold
-from leasehold.ports.store import StoreError
-
-T = TypeVar("T")
-
-READERS = 2
-"""Threads, each with a connection of its own: one long answer does not hold up all others."""
+from leasehold.ports.store import COLD, cold_key
 
 _PAGE = (
     "SELECT key, value FROM finished WHERE {noun} id < ? AND substr(key, 1, ?) = ? ORDER BY id DESC LIMIT ?"
@@ -59,22 +52,20 @@ class SqliteArchive:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="leasehold-archive")
-        self._here = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._readers = Readers(store.path, "leasehold-archive")
 
     async def finished(
         self, prefix: str, *, limit: int, before: str | None = None
     ) -> Sequence[tuple[str, bytes]]:
-        return await self._read(
+        return await self._readers.ask(
             lambda connection: _finished(connection, prefix, min(limit, PAGE_MAX), before)
         )
 
     async def find(self, key: str) -> bytes | None:
-        return await self._read(lambda connection: _find(connection, key))
+        return await self._readers.ask(lambda connection: _find(connection, key))
 
     async def events(self, *, after: int, limit: int) -> Sequence[bytes]:
-        rows = await self._read(
+        rows = await self._readers.ask(
             lambda connection: connection.execute(
                 "SELECT record FROM events WHERE last > ? ORDER BY last LIMIT ?",
                 (after, min(limit, PAGE_MAX)),
@@ -98,7 +89,7 @@ class SqliteArchive:
         await self._store.write(lambda connection: connection.executemany(_FOLD, rows))
 
     async def folds(self, *, holder: str | None, since_wall_ms: int) -> Sequence[Fold]:
-        rows = await self._read(
+        rows = await self._readers.ask(
             lambda connection: connection.execute(_FOLDS, (since_wall_ms, holder, FOLDS_MAX)).fetchall()
         )
         return [Fold(*row) for row in rows]
@@ -107,42 +98,14 @@ class SqliteArchive:
         await self._store.write(lambda connection: sqlite_audit.add(connection, calls))
 
     async def recorded(self, wanted: Wanted) -> Sequence[Called]:
-        return await self._read(lambda connection: sqlite_audit.find(connection, wanted))
+        return await self._readers.ask(lambda connection: sqlite_audit.find(connection, wanted))
 
     async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
         return await self._store.write(lambda connection: _prune(connection, before_wall_ms, bytes_max))
 
     async def close(self) -> None:
         """End the readers. Idempotent."""
-        await asyncio.to_thread(self._pool.shutdown)
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
-
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
-
-    def _ask(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return query(self._connection())
-        except sqlite3.OperationalError as exc:
-            raise StoreError(f"{self._store.path} can't be read: {exc}") from exc
-        except sqlite3.DatabaseError as exc:
-            raise corrupt(str(self._store.path), exc) from exc
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._here, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                f"{self._store.path.resolve().as_uri()}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            connection.execute("PRAGMA cache_size = -1000")
-            self._here.connection = connection
-            self._connections.append(connection)
-        return connection
+        await self._readers.close()
 
 
 def _finished(
@@ -178,15 +141,30 @@ def _prune(connection: sqlite3.Connection, before_wall_ms: int, bytes_max: int) 
     )
     until = (1 << 62) if (pages - free) * page_bytes > bytes_max else before_wall_ms
     dropped = 0
-    for table, order in (("finished", "id"), ("events", "last")):
-        dropped += connection.execute(
+    for table, order, shown in (("finished", "id", "key"), ("events", "last", "NULL")):
+        gone = connection.execute(
             f"DELETE FROM {table} WHERE wall_ms < ? AND {order} <= "  # noqa: S608  (names from the line above)
-            f"(SELECT max({order}) FROM (SELECT {order} FROM {table} ORDER BY {order} LIMIT ?))",
+            f"(SELECT max({order}) FROM (SELECT {order} FROM {table} ORDER BY {order} LIMIT ?)) "
+            f"RETURNING {shown}",
             (until, PRUNED_ROWS),
-        ).rowcount
+        ).fetchall()
+        dropped += len(gone)
+        if table == "finished":
+            _prune_cold(connection, [key for (key,) in gone])
     dropped += connection.execute(
         "DELETE FROM folds WHERE (bucket_ms, holder, code) IN (SELECT bucket_ms, holder, code FROM folds "
         "WHERE bucket_ms < ? ORDER BY bucket_ms LIMIT ?)",
         (bucket_of(before_wall_ms), PRUNED_ROWS),
     ).rowcount
     return dropped + sqlite_audit.prune(connection, before_wall_ms)
+
+
+def _prune_cold(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+    """Drop the cold rows of what has left the archive, unless the key lives again or ended once more."""
+    rows = connection.execute(
+        "SELECT id, substr(key, ?2) FROM cold WHERE key IN (SELECT value FROM json_each(?1)) "
+        "AND NOT EXISTS (SELECT 1 FROM live WHERE live.key = substr(cold.key, ?2))",
+        (msgspec.json.encode([cold_key(key) for key in keys]).decode(), len(COLD)),
+    ).fetchall()
+    gone = [(number,) for number, key in rows if connection.execute(_PLACE, (key,)).fetchone() is None]
+    connection.executemany("DELETE FROM cold WHERE id = ?", gone)

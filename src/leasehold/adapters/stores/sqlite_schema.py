@@ -47,12 +47,18 @@ CREATE INDEX audit_time ON audit (wall_ms);
 """
 """AUTOINCREMENT: the number of a row that goes is given to no other, so who follows misses nothing."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _AUDIT)
+_COLD = """
+CREATE TABLE cold (id INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB NOT NULL);
+CREATE UNIQUE INDEX cold_key ON cold (key);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _AUDIT, _COLD)
 """Step n leads from schema n to n + 1. A step that has been released is never edited."""
 
 COMMIT_STATEMENT = """
-CREATE TEMP VIEW batch AS SELECT 0 AS seq, '' AS puts, x'' AS put_values, '' AS finishes,
-    x'' AS finish_values, '' AS deletes, x'' AS events, 0 AS first_event, 0 AS last_event, 0 AS wall_ms;
+CREATE TEMP VIEW batch AS SELECT 0 AS seq, '' AS puts, x'' AS put_values, '' AS colds,
+    x'' AS cold_values, '' AS finishes, x'' AS finish_values, '' AS deletes, '' AS cold_deletes,
+    x'' AS events, 0 AS first_event, 0 AS last_event, 0 AS wall_ms;
 CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     UPDATE meta SET batch_seq = NEW.seq,
         last_event = CASE WHEN length(NEW.events) > 0 THEN NEW.last_event ELSE last_event END
@@ -62,12 +68,17 @@ CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
         SELECT key, substr(NEW.put_values, (value >> 24) + 1, value & 0xFFFFFF) FROM json_each(NEW.puts)
         WHERE true
         ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+    INSERT INTO cold (key, value)
+        SELECT key, substr(NEW.cold_values, (value >> 24) + 1, value & 0xFFFFFF) FROM json_each(NEW.colds)
+        WHERE true
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value;
     DELETE FROM live WHERE key IN (SELECT key FROM json_each(NEW.finishes));
     INSERT INTO finished (noun, key, value, wall_ms)
         SELECT substr(key, 1, instr(substr(key, 2), '/') + 1), key,
             substr(NEW.finish_values, (value >> 24) + 1, value & 0xFFFFFF), NEW.wall_ms
         FROM json_each(NEW.finishes);
     DELETE FROM live WHERE key IN (SELECT value FROM json_each(NEW.deletes));
+    DELETE FROM cold WHERE key IN (SELECT value FROM json_each(NEW.cold_deletes));
     INSERT INTO events SELECT NEW.last_event, NEW.first_event, NEW.wall_ms, NEW.events
         WHERE length(NEW.events) > 0;
 END;
@@ -78,7 +89,7 @@ The fence is the first thing that it does. Keys come as a JSON object from key t
 offset · 2^24 + length in the joined values.
 """
 
-COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> int:
