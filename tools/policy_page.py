@@ -14,6 +14,10 @@ MEANING = {
     Code.ADDON_DISABLED: "this holder was switched off",
     Code.BLOCKED: "the owner said no, until a time",
     Code.MAINTENANCE: "the node is being looked after, or has records that can't be read",
+    Code.HELD: "a job: a person keeps it back",
+    Code.AFTER: "a job: it comes after others that have not ended",
+    Code.NOT_YET: "a job: its time has not come (a start in the future, a back-off)",
+    Code.NO_WORKER: "a job: nobody who does its like is there, or was within the last minute",
     Code.NEVER_FITS: "the node could not hold it even when empty; there is no time to come back",
     Code.STATS_UNKNOWN: "nothing recent is known of the machine, which never reads as quiet",
     Code.PANIC: "the machine is in need; nothing starts, whatever its priority",
@@ -26,6 +30,13 @@ MEANING = {
     Code.QUOTA: "the tenant has used its share",
     Code.IN_LINE: "there is room, but others are before it",
 }
+
+ANYWAY = {
+    Code.NOT_QUIET: "lifted, but for work that would give way at once (`on_busy`)",
+    Code.CAPACITY: "without the curve; all other room stays as it is",
+    Code.BLOCKED: "stays; windows to which only quiet work keeps are lifted",
+}
+"""What becomes of a reason once a job's `start_anyway_by` has passed, where anything does (QUEUE-19)."""
 
 
 def page() -> str:
@@ -41,9 +52,14 @@ def page() -> str:
             "## Why a request waits",
             "All reasons that apply are told; the one that stands highest here decides, and comes first.",
             "",
-            "| rank | code | means |",
-            "|---|---|---|",
-            *(f"| {rank} | `{code}` | {MEANING[code]} |" for rank, code in enumerate(Code, 1)),
+            "The last column says what of it stands before a job past its *anyway by* (`start_anyway_by`).",
+            "",
+            "| rank | code | means | past *anyway by* |",
+            "|---|---|---|---|",
+            *(
+                f"| {rank} | `{code}` | {MEANING[code]} | {ANYWAY.get(code, 'stays')} |"
+                for rank, code in enumerate(Code, 1)
+            ),
             "",
             "## What makes a machine busy",
             "An input presses nothing at the first figure and fully at the second.",

@@ -51,12 +51,15 @@ def test_an_undeclared_folder_is_found(tmp_path: Path) -> None:
         ("api/trial.py", "import leasehold.testing.trial", "Imports go one way"),
         ("ports/trial.py", "import leasehold.runtime.trial", "Ports know nothing"),
         ("core/trial.py", "import time", "touch no clock"),
+        ("shim/trial.py", "import leasehold.runtime.trial", "loads next to nothing"),
+        ("shim/trial.py", "import subprocess", "loads next to nothing"),
         ("gadgets/trial.py", "", "Imports go one way"),
     ],
 )
 def test_the_contracts_find_a_wrong_import(tmp_path: Path, module: str, line: str, broken: str) -> None:
     """Each import rule fails on a small tree that breaks it, so a silent rule can't pass for a kept one."""
-    for place in ("api", "control", "adapters", "core", "model", "ports", "runtime", "testing"):
+    named = ("bootstrap", "cli", "client", "config", "integrations", "shim", "wire")  # By a contract.
+    for place in ("api", "control", "adapters", "core", "model", "ports", "runtime", "testing", *named):
         folder = tmp_path / "leasehold" / place
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text("")

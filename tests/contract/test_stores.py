@@ -97,7 +97,8 @@ class SqliteSubject:
 
     def damage(self, key: str) -> None:
         with sqlite3.connect(self.folder / FILE_NAME) as connection:
-            connection.execute("UPDATE live SET value = 17 WHERE key = ?", (key,))
+            for table in ("live", "jobs"):
+                connection.execute(f"UPDATE {table} SET value = 17 WHERE key = ?", (key,))
         connection.close()
 
     def meet(self, statement: str, run: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.core import capacity, dispatch, order, reservation
+from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask, Constraint, Lease
@@ -20,7 +22,18 @@ from leasehold.model.line import Flow, Presence, Waiter
 from leasehold.model.priority import Priority
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
-from leasehold.testing.waiting import GIB, TOTALS, all_held, ask, book_of, lease, line_of, quiet, waiter
+from leasehold.testing.waiting import (
+    GIB,
+    TOTALS,
+    all_held,
+    as_present,
+    ask,
+    book_of,
+    lease,
+    line_of,
+    quiet,
+    waiter,
+)
 
 SETTINGS = PolicySettings()
 VIEW = quiet(100)
@@ -59,15 +72,15 @@ class Node:
 
     def __init__(self) -> None:
         self.now_ms = 0
-        self.line = line_of([])
+        self.line: Line[Waiter] = line_of([])
         self.flows: dict[str, Flow] = {}
         self.presence: dict[str, Presence] = {}
         self.leases: dict[str, Lease] = {}
         self.ends: dict[str, int] = {}
         self.share: dict[str, int] = {}
         self.reserved: Reservation | None = None
-        self.promised: dict[str, int] = {}
-        self.started: dict[str, int] = {}
+        self.promised: dict[int, int] = {}
+        self.started: dict[int, int] = {}
 
     def arrive(self, each: Waiter, share: int) -> None:
         """`share`: which percentage of its bound (else of twice what is expected) it really runs."""
@@ -86,12 +99,11 @@ class Node:
         plan = dispatch.plan(
             self.line,
             self.flows,
-            self.presence,
+            as_present(self.presence, self.now_ms),
             book_of(self.leases.values()),
-            USABLE,
             VIEW,
             SLOTS,
-            [reservation.running(each, self.now_ms) for each in self.leases.values()],
+            lambda: [reservation.running(each, self.now_ms) for each in self.leases.values()],
             SETTINGS,
             self.now_ms,
             lambda waiter: None,
@@ -102,18 +114,18 @@ class Node:
         self.reserved = plan.reserved
         assert_within(self.leases.values())
         if self.reserved is not None and self.reserved.firm:
-            ticket = self.reserved.ticket
-            before = self.promised.setdefault(ticket, self.reserved.start_ms)
+            number = self.reserved.number
+            before = self.promised.setdefault(number, self.reserved.start_ms)
             assert self.reserved.start_ms <= before, "a promise was put off"
-            self.promised[ticket] = self.reserved.start_ms
+            self.promised[number] = self.reserved.start_ms
 
     def grant(self, each: Waiter) -> None:
-        self.line.remove(each.ticket)
+        self.line.remove(each.number)
         granted = lease(each.number, each.ask, granted_ms=self.now_ms)
         self.leases[granted.lease_id] = granted
         takes_ms = each.ask.bound_ms or 2 * each.ask.expected_ms
         self.ends[granted.lease_id] = self.now_ms + max(1, takes_ms * self.share[each.ticket] // 100)
-        self.started[each.ticket] = self.now_ms
+        self.started[each.number] = self.now_ms
         if each.ask.charge.is_work:
             cost = capacity.dominant_share_cost(each.ask.charge, TOTALS)
             for flow in order.charged(self.flows, each.ask, cost, SETTINGS.line):
@@ -157,8 +169,8 @@ def live(arrivals: list[tuple[int, Ask, int]]) -> Node:
 def test_a_promise_is_never_put_off(arrivals: list[tuple[int, Ask, int]]) -> None:
     """Where every lease ends by its bound, whoever was promised a time starts by it; and all fits always."""
     node = live(arrivals)
-    for ticket, promised_ms in node.promised.items():
-        assert node.started[ticket] <= promised_ms
+    for number, promised_ms in node.promised.items():
+        assert node.started[number] <= promised_ms
 
 
 @pytest.mark.requirement("INV-1", "QUEUE-7", "PROVE-2")
@@ -167,8 +179,8 @@ def test_everybody_starts_in_the_end(arrivals: list[tuple[int, Ask, int]]) -> No
     """Also where many leases have no bound: promises made by bounds are kept, and everybody starts."""
     node = live(arrivals)
     assert len(node.started) == len(arrivals)
-    for ticket, promised_ms in node.promised.items():
-        assert node.started[ticket] <= promised_ms
+    for number, promised_ms in node.promised.items():
+        assert node.started[number] <= promised_ms
 
 
 @pytest.mark.requirement("QUEUE-7")
@@ -193,7 +205,7 @@ def test_small_work_cannot_starve_large(large: int, small: list[int], life_s: in
         if second == 5:
             node.arrive(waiter(0, ask(large, holder="large", bound_ms=bound_ms), since_ms=node.now_ms), 100)
         node.dispatch()
-        if "tkt-000000" in node.started:
+        if 0 in node.started:
             return
     pytest.fail(f"{large} units waited for {node.now_ms // SECOND} s")
 
@@ -227,24 +239,23 @@ def test_a_plan_keeps_the_rules(running: list[Ask], waiting: list[tuple[Ask, str
     made = dispatch.plan(
         line_of(waiters),
         {},
-        presence,
+        as_present(presence, 1_000),
         book,
-        usable,
         view,
         SLOTS,
-        [reservation.running(each, 1_000) for each in leases],
+        lambda: [reservation.running(each, 1_000) for each in leases],
         SETTINGS,
         1_000,
         gate,
     )
-    by_ticket = {each.ticket: each for each in waiters}
+    by_number = {each.number: each for each in waiters}
     for each in made.grants:
         assert presence[each.ticket].held
         assert gate(each) is None
-    for ticket in made.holding:
-        assert presence[ticket].reserves_until_ms > 1_000
+    for number in made.holding:
+        assert presence[by_number[number].ticket].reserves_until_ms > 1_000
     assert len({each.ticket for each in made.grants}) == len(made.grants)
-    for each in [*made.grants, *(by_ticket[ticket] for ticket in made.holding)]:
+    for each in [*made.grants, *(by_number[number] for number in made.holding)]:
         if each.ask.charge.is_work:
             assert capacity.within_counts(book, each.ask, TOTALS, SETTINGS.capacity)
         assert not capacity.shortfalls(book, usable, TOTALS, SLOTS, each.ask.charge)
@@ -262,9 +273,22 @@ def test_the_first_in_line_is_never_passed_while_it_fits(waiting: list[Ask]) -> 
     ).next()
     assert first is not None
     made = dispatch.plan(
-        line, {}, all_held(waiters), book_of([]), USABLE, VIEW, SLOTS, [], SETTINGS, 0, lambda waiter: None
+        line,
+        {},
+        as_present(all_held(waiters), 0),
+        book_of([]),
+        VIEW,
+        SLOTS,
+        list,
+        SETTINGS,
+        0,
+        lambda waiter: None,
     )
     assert made.grants[0] is first
+
+
+def _running(leases: list[Lease]) -> list[reservation.Running]:
+    return [reservation.running(each, 2_000) for each in leases]
 
 
 @pytest.mark.requirement("INV-7", "PROVE-2")
@@ -289,12 +313,11 @@ def test_one_state_gives_one_plan(running: list[Ask], waiting: list[Ask], dice: 
             dispatch.plan(
                 line_of(waiters),
                 dict(table),
-                all_held(waiters),
+                as_present(all_held(waiters), 2_000),
                 book_of(leases),
-                USABLE,
                 VIEW,
                 SLOTS,
-                [reservation.running(each, 2_000) for each in leases],
+                functools.partial(_running, leases),
                 SETTINGS,
                 2_000,
                 gate,
@@ -304,7 +327,7 @@ def test_one_state_gives_one_plan(running: list[Ask], waiting: list[Ask], dice: 
 
 
 HASHED = """
-from leasehold.core import capacity, dispatch, reservation
+from leasehold.core import dispatch, reservation
 from leasehold.model.lease import Constraint
 from leasehold.model.priority import Priority
 from leasehold.model.settings import PolicySettings
@@ -317,10 +340,9 @@ waiters = [
     for n in range(200)
 ]
 settings = PolicySettings()
-usable = capacity.usable(quiet(95), settings.capacity)
 made = dispatch.plan(
-    line_of(waiters), {}, all_held(waiters), book_of(leases), usable, quiet(95), {"lock:l": 5},
-    [reservation.running(each, 7000) for each in leases], settings, 7000, lambda waiter: None)
+    line_of(waiters), {}, as_present(all_held(waiters), 7000), book_of(leases), quiet(95), {"lock:l": 5},
+    lambda: [reservation.running(each, 7000) for each in leases], settings, 7000, lambda waiter: None)
 print([each.ticket for each in made.grants], made.reserved, made.passed)
 """
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.core import order
+from leasehold.core.branch import shape_of
 from leasehold.core.line import Line, plain_cost
 from leasehold.model.line import Flow, Waiter
 from leasehold.model.priority import Priority
@@ -31,13 +32,15 @@ waiting = st.lists(st.tuples(asks, st.integers(0, 10_000)), max_size=40).map(
 )
 
 
-def served(line: Line, flows: order.Flows, settings: LineSettings = LINE, now_ms: int = 0) -> list[str]:
+def served(
+    line: Line[Waiter], flows: order.Flows, settings: LineSettings = LINE, now_ms: int = 0
+) -> list[int]:
     """Everybody in the order of one pass in which everything fits."""
     walk = line.walk(flows, settings, now_ms, plain_cost)
     found = []
     while (each := walk.next()) is not None:
         walk.take()
-        found.append(each.ticket)
+        found.append(each.number)
     return found
 
 
@@ -54,9 +57,9 @@ def test_one_pass_is_the_same_as_many(waiters: list[Waiter], strict: bool) -> No
     while len(line):
         first = line.walk(flows, settings, now_ms, plain_cost).next()
         assert first is not None
-        assert line.position(first.ticket, flows, settings, now_ms=now_ms) == 1
-        one_by_one.append(first.ticket)
-        line.remove(first.ticket)
+        assert line.position(first.number, flows, settings, now_ms=now_ms) == 1
+        one_by_one.append(first.number)
+        line.remove(first.number)
         if first.ask.charge.is_work:
             for flow in order.charged(flows, first.ask, plain_cost(first.ask.charge), settings):
                 flows[flow.key] = flow
@@ -67,39 +70,43 @@ def test_one_pass_is_the_same_as_many(waiters: list[Waiter], strict: bool) -> No
 @given(waiting, st.randoms(use_true_random=False))
 def test_the_line_forgets_how_it_came_to_be(waiters: list[Waiter], dice: random.Random) -> None:
     """Whatever came and went in whatever order, the line reads as one built from those who wait."""
-    line = Line()
-    present: dict[str, Waiter] = {}
+    line: Line[Waiter] = Line()
+    present: dict[int, Waiter] = {}
     for each in dice.choices(waiters, k=3 * len(waiters)) if waiters else ():
-        if each.ticket in present:
-            assert line.remove(each.ticket) == present.pop(each.ticket)
+        if each.number in present:
+            assert line.remove(each.number) is present.pop(each.number)
         else:
             line.add(each)
-            present[each.ticket] = each
+            present[each.number] = each
     fresh = line_of(sorted(present.values(), key=lambda each: each.number))
     assert len(line) == len(present)
     assert served(line, {}) == served(fresh, {})
-    for ticket in list(present):
-        line.remove(ticket)
-    assert not line.tenants
-    assert not line.places
+    for number in list(present):
+        line.remove(number)
+    assert not line.root.children
+    assert not line.shapes
+    assert not line._filings
 
 
 @given(waiting)
 def test_places_are_the_order(waiters: list[Waiter]) -> None:
     """`position` says what one pass does, for everybody."""
     line = line_of(waiters)
-    for place, ticket in enumerate(served(line, {}), 1):
-        assert line.position(ticket, {}, LINE) == place
+    for place, number in enumerate(served(line, {}), 1):
+        assert line.position(number, {}, LINE) == place
 
 
 @pytest.mark.requirement("QUEUE-8")
 @given(waiting)
 def test_heads_are_the_first_of_each_shape(waiters: list[Waiter]) -> None:
-    """Each (flow, shape) is shown once, by whoever comes first in it."""
-    line = line_of(waiters)
-    heads = list(line.heads({}, LINE, lambda each: True))
-    found = {(line.places[each.ticket].lane.key, line.places[each.ticket].shape): each for each in heads}
-    assert len(found) == len(heads)
-    for place in line.places.values():
-        head = found[place.lane.key, place.shape]
-        assert line.places[head.ticket].key <= place.key
+    """Where each is passed with its shape, each (flow, shape) is shown once, by whoever comes first in it."""
+    walk = line_of(waiters).walk({}, LINE, 0, plain_cost)
+    shown = []
+    while (each := walk.next()) is not None:
+        shown.append(each)
+        walk.skip_shape()
+    found = {(order.flow_keys(each.ask), shape_of(each.ask)): each for each in shown}
+    assert len(found) == len(shown)
+    for each in waiters:
+        head = found[order.flow_keys(each.ask), shape_of(each.ask)]
+        assert (head.due_ms, head.number) <= (each.due_ms, each.number)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.core import order
-from leasehold.core.line import plain_cost
+from leasehold.core.line import Line, plain_cost
 from leasehold.model.lease import Ask
 from leasehold.model.line import Flow, Waiter
 from leasehold.model.priority import Priority
@@ -45,13 +45,13 @@ class Machine:
 
     def __init__(self, settings: order.LineSettings) -> None:
         self.settings = settings
-        self.line = line_of([])
+        self.line: Line[Waiter] = line_of([])
         self.flows: dict[str, Flow] = {}
 
     def serve(self) -> Waiter | None:
         first = self.line.walk(self.flows, self.settings, 0, plain_cost).next()
         if first is not None:
-            self.line.remove(first.ticket)
+            self.line.remove(first.number)
             for flow in order.charged(self.flows, first.ask, plain_cost(first.ask.charge), self.settings):
                 self.flows[flow.key] = flow
         return first
@@ -76,7 +76,7 @@ def test_two_backlogged_flows_get_their_shares(
             number, (_, each) = pending.pop(0)
             machine.line.add(waiter(number, each))
         backlogged = frozenset(
-            key for place in machine.line.places.values() for key in order.flow_keys(place.waiter.ask)
+            key for each in machine.line.entries.values() for key in order.flow_keys(each.ask)
         )
         first = machine.serve()
         if first is not None:
@@ -135,7 +135,7 @@ def test_a_newcomer_is_served_next(before: list[Ask], settings: order.LineSettin
         machine.serve()
     # Everybody who waits has been served before, so that nobody else is new.
     new = msgspec.structs.replace(newcomer, tenant="newcomer")
-    waits = {order.flow_keys(place.waiter.ask)[0] for place in machine.line.places.values()}
+    waits = {order.flow_keys(each.ask)[0] for each in machine.line.entries.values()}
     machine.line.add(waiter(1_000, new))
     if all(
         key in machine.flows and machine.flows[key].finish > machine.flows[order.ROOT].virtual

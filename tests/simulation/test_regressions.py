@@ -10,6 +10,7 @@ from leasehold.adapters.stores.memory import Fate
 from leasehold.core.line import Line
 from leasehold.model.errors import NotReady, OutcomeUnknown, StoreUnavailable
 from leasehold.model.lease import LeaseState
+from leasehold.model.line import Waiter
 from leasehold.model.principal import Principal
 from leasehold.testing import waiting as factories
 from leasehold.testing.callers import USER
@@ -296,14 +297,14 @@ def test_a_revoked_lease_whose_work_lives_is_not_said_to_have_ended_too_early() 
 @pytest.mark.requirement("QUEUE-8")
 def test_a_waiter_that_leaves_and_comes_back_is_counted_once() -> None:
     """A dead entry of the same number came to life again, and looking at the line raised an IndexError."""
-    line = Line()
+    line: Line[Waiter] = Line()
     waiter = factories.waiter(1, factories.ask())
     for _ in range(50):
         line.add(waiter)
-        line.remove(waiter.ticket)
+        line.remove(waiter.number)
     line.add(waiter)
     line.add(factories.waiter(2, factories.ask(holder="bob")))
-    line.remove(waiter.ticket)
+    line.remove(waiter.number)
     walk = line.walk({}, factories.LINE, 0, lambda charge: 1)
     found = walk.next()
     assert found is not None

@@ -185,15 +185,20 @@ async def test_pages_go_forward_and_back() -> None:
 
 @pytest.mark.requirement("OPS-7")
 def test_every_changing_route_is_audited_or_says_why_not() -> None:
-    """The hot calls of leases have events of the ledger; two more change nothing but figures."""
+    """The hot calls of leases and jobs have events of the ledger; two more change nothing but figures."""
     silent = {endpoint.what for endpoint in ENDPOINTS if endpoint.method != "GET" and not endpoint.audited}
-    lease = "POST /api/scheduler/lease"
+    lease, queue = "POST /api/scheduler/lease", "POST /api/scheduler/queue"
     assert silent == {
         f"{lease}/request",
         f"{lease}/heartbeat",
         f"{lease}/{{lease_id}}/heartbeat",
         f"{lease}/{{lease_id}}/report",
         f"{lease}/{{lease_id}}/release",
+        f"{queue}/jobs/submit",
+        f"{queue}/jobs/{{job_id}}/ack",
+        f"{queue}/jobs/{{job_id}}/complete",
+        f"{queue}/claim",
+        f"{queue}/complete",
         "POST /api/scheduler/explain",
         "POST /api/addons/{addon_id}/stats",
     }

@@ -13,7 +13,18 @@ from leasehold.model.line import Presence, Waiter
 from leasehold.model.priority import Priority
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import CapacitySettings, LineSettings, PolicySettings
-from leasehold.testing.waiting import GIB, TOTALS, all_held, ask, book_of, lease, line_of, quiet, waiter
+from leasehold.testing.waiting import (
+    GIB,
+    TOTALS,
+    all_held,
+    as_present,
+    ask,
+    book_of,
+    lease,
+    line_of,
+    quiet,
+    waiter,
+)
 
 SETTINGS = PolicySettings()
 SECOND = 1_000
@@ -28,20 +39,19 @@ def plan(
     semaphores: dict[str, int] | None = None,
     settings: PolicySettings = SETTINGS,
     now_ms: int = 0,
-    gate: dispatch.Gate = lambda waiter: None,
+    gate: dispatch.Gate[Waiter] = lambda waiter: None,
     kept: Reservation | None = None,
-) -> Plan:
+) -> Plan[Waiter]:
     leases = leases or []
     view = quiet(score)
     return dispatch.plan(
         line_of(waiters),
         {},
-        all_held(waiters) if presence is None else presence,
+        as_present(all_held(waiters) if presence is None else presence, now_ms),
         book_of(leases),
-        capacity.usable(view, settings.capacity),
         view,
         semaphores or {},
-        [reservation.running(each, now_ms) for each in leases],
+        lambda: [reservation.running(each, now_ms) for each in leases],
         settings,
         now_ms,
         gate,
@@ -49,7 +59,7 @@ def plan(
     )
 
 
-def numbers(made: Plan) -> list[int]:
+def numbers(made: Plan[Waiter]) -> list[int]:
     return [each.number for each in made.grants]
 
 
@@ -63,8 +73,8 @@ def test_two_of_six_start_and_the_third_is_next() -> None:
     made = plan(line(*[ask(40)] * 6))
     assert numbers(made) == [0, 1]
     assert made.reserved is not None
-    assert made.reserved.ticket == "tkt-000002"
-    assert [(each.ticket, each.why) for each in made.passed] == [("tkt-000002", Why.NO_ROOM)]
+    assert made.reserved.number == 2
+    assert [(each.number, each.why) for each in made.passed] == [(2, Why.NO_ROOM)]
     assert not made.more
 
 
@@ -76,8 +86,8 @@ def test_no_head_of_line_blocking() -> None:
     made = plan(waiters, running)
     assert numbers(made) == [1, 3]
     assert made.reserved is not None
-    assert (made.reserved.ticket, made.reserved.start_ms) == ("tkt-000000", 60 * SECOND)
-    assert (made.passed[1].ticket, made.passed[1].why) == ("tkt-000002", Why.WOULD_DELAY)
+    assert (made.reserved.number, made.reserved.start_ms) == (0, 60 * SECOND)
+    assert (made.passed[1].number, made.passed[1].why) == (2, Why.WOULD_DELAY)
 
 
 @pytest.mark.requirement("QUEUE-7")
@@ -89,7 +99,7 @@ def test_a_newcomer_does_not_take_a_reservation_over() -> None:
     assert kept is not None
     made = plan([old, new], running, kept=kept, now_ms=SECOND)
     assert made.reserved is not None
-    assert (made.reserved.ticket, made.reserved.start_ms) == (old.ticket, 60 * SECOND)
+    assert (made.reserved.number, made.reserved.start_ms) == (old.number, 60 * SECOND)
     assert numbers(plan([old, new], [], kept=kept, now_ms=60 * SECOND)) == [0]
 
 
@@ -100,7 +110,7 @@ def test_a_reservation_ends_with_its_waiter_or_its_gate() -> None:
     first, second = waiter(0, ask(80)), waiter(1, ask(70))
     kept = plan([first, second], running).reserved
     assert kept is not None
-    assert kept.ticket == first.ticket
+    assert kept.number == first.number
 
     def closed(each: Waiter) -> Reason | None:
         return Reason(Code.BLOCKED, "blocked") if each.number == 0 else None
@@ -111,7 +121,7 @@ def test_a_reservation_ends_with_its_waiter_or_its_gate() -> None:
         plan([first, second], running, kept=kept, presence=all_held([second])),
     ):
         assert made.reserved is not None
-        assert made.reserved.ticket == second.ticket
+        assert made.reserved.number == second.number
 
 
 @pytest.mark.requirement("LEASE-7")
@@ -120,7 +130,7 @@ def test_a_poller_keeps_its_room_until_its_time() -> None:
     waiters = line(ask(60), ask(40))
     away = all_held(waiters) | {"tkt-000000": Presence(False, 5 * SECOND, 600 * SECOND)}
     before = plan(waiters, presence=away, now_ms=5 * SECOND - 1)
-    assert (numbers(before), before.holding) == ([], ("tkt-000000",))
+    assert (numbers(before), before.holding) == ([], (0,))
     after = plan(waiters, presence=away, now_ms=5 * SECOND)
     assert (numbers(after), after.holding) == ([1], ())
     assert numbers(plan(waiters)) == [0]
@@ -146,14 +156,14 @@ def test_locks_pass_reservations_of_units() -> None:
     )
     made = plan(waiters, running, semaphores={"lock:net": 3})
     assert numbers(made) == [3]
-    assert [(each.ticket[-1], each.why) for each in made.passed] == [
-        ("0", Why.NO_ROOM),
-        ("1", Why.NO_ROOM),
-        ("2", Why.BEHIND),
-        ("4", Why.NO_ROOM),
+    assert [(each.number, each.why) for each in made.passed] == [
+        (0, Why.NO_ROOM),
+        (1, Why.NO_ROOM),
+        (2, Why.BEHIND),
+        (4, Why.NO_ROOM),
     ]
     assert made.reserved is not None
-    assert made.reserved.ticket == "tkt-000000"
+    assert made.reserved.number == 0
 
 
 @pytest.mark.requirement("LEASE-21", "QUEUE-7")
@@ -230,7 +240,7 @@ def test_a_waiter_that_can_not_fit_now_keeps_nobody_back() -> None:
     made = plan(line(ask(80), ask(40), ask(10, bound_ms=SECOND)), running, score=50)
     assert numbers(made) == [2]
     assert made.reserved is not None
-    assert made.reserved.ticket == "tkt-000001"
+    assert made.reserved.number == 1
 
 
 @pytest.mark.requirement("QUEUE-7")
@@ -261,6 +271,6 @@ def test_memory_counts_beside_units() -> None:
 @pytest.mark.requirement("LEASE-7")
 def test_an_empty_line_needs_no_plan() -> None:
     """Nobody waits: nothing is done, and an old reservation is gone."""
-    kept = Reservation("tkt-000009", 5, True, 0, {}, 90)
+    kept = Reservation(9, 5, True, 0, {}, 90)
     assert plan([], kept=kept) == Plan((), (), None, (), False)
     assert msgspec.json.encode(plan(line(ask(1))))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from leasehold.core import dispatch
+from leasehold.core.book import Book
 from leasehold.core.branch import rounded, shape_of
-from leasehold.core.heap import SLACK, Heap
 from leasehold.core.line import EXACT_PLACES, Line, plain_cost
-from leasehold.model.line import Flow
+from leasehold.model.line import Flow, Here, Waiter
 from leasehold.model.priority import Priority
-from leasehold.testing.waiting import GIB, LINE, ask, line_of, waiter
+from leasehold.model.refusal import Code, Reason
+from leasehold.model.settings import PolicySettings
+from leasehold.testing.waiting import GIB, LINE, all_held, as_present, ask, line_of, quiet, waiter
 
 
-def tickets(line: Line, flows: dict[str, Flow] | None = None, **settings: object) -> list[int]:
+def tickets(line: Line[Any], flows: dict[str, Flow] | None = None, **settings: object) -> list[int]:
     """The numbers of all waiters in the order of one pass in which everything fits."""
     policy = msgspec.structs.replace(LINE, **settings) if settings else LINE
     walk = line.walk(flows or {}, policy, 1_000, plain_cost)
@@ -86,48 +91,57 @@ def test_locks_and_slots_move_no_tags() -> None:
     assert tickets(line) == [0, 1, 2]
 
 
-def test_a_ticket_stands_once() -> None:
+def test_a_number_stands_once() -> None:
     """Adding it twice is a mistake; removing it twice is not; who comes back keeps the place."""
     line = line_of(waiter(number, ask()) for number in range(3))
-    with pytest.raises(ValueError, match="tkt-000001"):
+    with pytest.raises(ValueError, match="number 1 is"):
         line.add(waiter(1, ask()))
-    assert "tkt-000001" in line
-    removed = line.remove("tkt-000001")
+    assert 1 in line
+    removed = line.remove(1)
     assert removed is not None
-    assert line.remove("tkt-000001") is None
-    assert line.waiter("tkt-000001") is None
+    assert line.remove(1) is None
+    assert line.entry(1) is None
     assert tickets(line) == [0, 2]
     line.add(removed)
     assert tickets(line) == [0, 1, 2]
-    assert line.waiter("tkt-000001") == removed
+    assert line.entry(1) is removed
 
 
 def test_places_far_back_are_ranked_by_due_time() -> None:
     """Exact to 64, then the rank by due time, never less than 65; who does not wait has no place."""
     line = line_of(waiter(number, ask(holder=f"h{number % 3}"), since_ms=number) for number in range(200))
-    assert line.position("tkt-000000", {}, LINE) == 1
-    assert line.position(f"tkt-{EXACT_PLACES - 1:06}", {}, LINE) == EXACT_PLACES
-    assert line.position("tkt-000150", {}, LINE) == 151
+    assert line.position(0, {}, LINE) == 1
+    assert line.position(EXACT_PLACES - 1, {}, LINE) == EXACT_PLACES
+    assert line.position(150, {}, LINE) == 151
     line.add(msgspec.structs.replace(waiter(500, ask(200, expected_ms=10**9)), due_ms=1))
     with pytest.raises(KeyError):
-        line.position("tkt-999999", {}, LINE)
+        line.position(999_999, {}, LINE)
 
 
 @pytest.mark.requirement("QUEUE-8")
 def test_heads_stop_at_the_limit_and_leave_out_the_ineligible() -> None:
-    """At most `looked_at` shapes; one whose head is not eligible is left out as a whole."""
-    line = line_of(waiter(number, ask(1 + number % 10)) for number in range(30))
-    policy = msgspec.structs.replace(LINE, looked_at=4)
-    assert [each.number for each in line.heads({}, policy, lambda each: True)] == [0, 1, 2, 3]
-    eligible = [each.number for each in line.heads({}, policy, lambda each: each.number != 1)]
-    assert eligible == [0, 2, 3]
+    """A wake looks at a limited number of heads; one that may not start stands for its whole shape."""
+    line = line_of(waiter(number, ask(40 + number % 10)) for number in range(30))
+    settings = PolicySettings(line=msgspec.structs.replace(LINE, looked_at=4))
+    asked: list[int] = []
+
+    def gate(each: Waiter) -> Reason | None:
+        asked.append(each.number)
+        return None if each.number == 2 else Reason(Code.NOT_QUIET, "System is BUSY; waiting for QUIET")
+
+    here = as_present(all_held(line.entries.values()), 0)
+    made = dispatch.plan(line, {}, here, Book(), quiet(), {}, list, settings, 0, gate)
+    assert asked == [0, 1, 2, 3]
+    assert [each.number for each in made.grants] == [2]
 
 
 @pytest.mark.requirement("QUEUE-8")
 def test_shapes_tell_apart_what_is_answered_differently() -> None:
-    """Units, names, gate and constraints exactly; sizes and times to an eighth; not the holder."""
+    """Units, names, gates and constraints exactly; sizes and times to an eighth; not the holder."""
     plain = shape_of(ask(10, memory=GIB, bound_ms=60_000))
-    assert plain == shape_of(ask(10, memory=GIB, bound_ms=60_000, holder="bob", priority=Priority.LOW))
+    assert plain == shape_of(ask(10, memory=GIB, bound_ms=60_000, holder="bob"))
+    now = [ask(10, quiet_gate=False, priority=priority) for priority in Priority]
+    assert len({shape_of(each) for each in now}) == 1
     assert plain == shape_of(ask(10, memory=GIB - 5, bound_ms=59_999))
     for other in (
         ask(11, memory=GIB, bound_ms=60_000),
@@ -135,6 +149,8 @@ def test_shapes_tell_apart_what_is_answered_differently() -> None:
         ask(10, memory=GIB, bound_ms=0),
         ask(10, memory=GIB, bound_ms=60_000, quiet_gate=False),
         ask(10, memory=GIB, bound_ms=60_000, priority=Priority.HIGH),
+        ask(10, memory=GIB, bound_ms=60_000, priority=Priority.LOW),
+        msgspec.structs.replace(ask(10, memory=GIB, bound_ms=60_000), anyway=True),
         ask(10, memory=GIB, bound_ms=60_000, named=[("lock:db", 1)]),
     ):
         assert shape_of(other) != plain
@@ -151,10 +167,10 @@ def test_a_pass_can_be_told_what_to_leave_out() -> None:
     """A shape is skipped in one flow or dropped in all; who was taken out of turn is not shown again."""
     line = line_of(waiter(number, ask(10 + number % 2, holder=f"h{number % 4}")) for number in range(8))
     walk = line.walk({}, LINE, 0, plain_cost)
-    early = line.waiter("tkt-000003")
+    early = line.entry(3)
     assert early is not None
     walk.take_first(early)
-    walk.leave_out("tkt-000004")
+    walk.leave_out(4)
     first = walk.next()
     assert first is not None
     assert first.number == 0
@@ -169,24 +185,13 @@ def test_a_pass_can_be_told_what_to_leave_out() -> None:
 def test_who_is_not_here_is_passed_over() -> None:
     """A pass shows only those who are here, in the same order."""
     line = line_of(waiter(number, ask()) for number in range(6))
-    walk = line.walk({}, LINE, 0, plain_cost, lambda ticket: ticket not in ("tkt-000000", "tkt-000003"))
+
+    def here(each: Waiter) -> Here:
+        return Here.AWAY if each.number in (0, 3) else Here.READY
+
+    walk = line.walk({}, LINE, 0, plain_cost, here)
     shown = []
     while (each := walk.next()) is not None:
         shown.append(each.number)
         walk.take()
     assert shown == [1, 2, 4, 5]
-
-
-def test_a_heap_cleans_out_its_dead() -> None:
-    """Dead entries are never shown, and do not outnumber the living for long."""
-    living = set(range(1_000))
-    heap: Heap[tuple[int]] = Heap(lambda entry: entry[0] in living)
-    for number in range(999, -1, -1):
-        heap.push((number,))
-    for number in range(990):
-        living.discard(number)
-        heap.died()
-        assert len(heap) == len(living)
-        assert len(heap._entries) <= 2 * len(living) + SLACK + 1
-    assert heap.least() == (990,)
-    assert [number for (number,) in heap.rising()] == list(range(990, 1_000))

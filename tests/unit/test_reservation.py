@@ -9,10 +9,10 @@ from leasehold.core import capacity, reservation
 from leasehold.core.reservation import Reservation, Room
 from leasehold.model.lease import Ask, Constraint, Lease
 from leasehold.model.settings import CapacitySettings
-from leasehold.testing.waiting import GIB, TOTALS, ask, book_of, lease, quiet
+from leasehold.testing.waiting import GIB, ask, book_of, lease, quiet
 
 SETTINGS = CapacitySettings()
-ROOM = Room(capacity.usable(quiet(), SETTINGS), TOTALS, {}, SETTINGS)
+ROOM = Room.of(quiet(), {}, SETTINGS)
 SECOND = 1_000
 
 
@@ -20,7 +20,7 @@ def earliest(
     of: Ask, leases: list[Lease], now_ms: int = 0, *, kept: Reservation | None = None, room: Room = ROOM
 ) -> Reservation | None:
     running = [reservation.running(each, now_ms) for each in leases]
-    return reservation.earliest("tkt-1", of, book_of(leases), room, running, now_ms, kept=kept)
+    return reservation.earliest(1, of, book_of(leases), room, running, now_ms, kept=kept)
 
 
 @pytest.mark.requirement("QUEUE-7")
@@ -109,7 +109,7 @@ def test_who_passed_does_not_push_the_guess_on() -> None:
     assert not reservation.may_start(ask(1, expected_ms=1), alone, 20 * SECOND)
     # For another waiter time begins afresh, and everybody who runs is waited for.
     other = reservation.earliest(
-        "tkt-2", ask(90), book_of([new]), ROOM, [reservation.running(new, 3)], 3, kept=found
+        2, ask(90), book_of([new]), ROOM, [reservation.running(new, 3)], 3, kept=found
     )
     assert other is not None
     assert (other.start_ms, other.since_ms) == (900 * SECOND + 1, 3)

@@ -36,13 +36,17 @@ class BodyReader:
     def __init__(self) -> None:
         self.arriving_bytes = 0
 
-    async def read(self, receive: Receive, declared: int | None, whole: bytes | None) -> bytes:
-        """The body. `declared` is its Content-Length, `whole` what has arrived where that is all.
+    async def read(
+        self, receive: Receive, declared: int | None, whole: bytes | None, limit: int = BODY_BYTES_MAX
+    ) -> bytes:
+        """The body, of at most `limit` bytes.
+
+        `declared` is its Content-Length, `whole` what has arrived where that is all.
 
         Raises TooLarge, TooSlow, Overloaded, ClientGone.
         """
-        if (declared is not None and declared > BODY_BYTES_MAX) or (whole and len(whole) > BODY_BYTES_MAX):
-            raise too_large()
+        if (declared is not None and declared > limit) or (whole and len(whole) > limit):
+            raise too_large(limit)
         if whole is not None:
             return whole
         try:
@@ -50,14 +54,14 @@ class BodyReader:
                 message = await receive()
                 if message["type"] == "http.request" and not message.get("more_body", False):
                     body: bytes = message.get("body", b"")
-                    if len(body) > BODY_BYTES_MAX:
-                        raise too_large()
+                    if len(body) > limit:
+                        raise too_large(limit)
                     return body
-                return await self._read_rest(receive, message)
+                return await self._read_rest(receive, message, limit)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {BODY_S_MAX:g} s; send it at once") from None
 
-    async def _read_rest(self, receive: Receive, message: Any) -> bytes:
+    async def _read_rest(self, receive: Receive, message: Any, limit: int) -> bytes:
         parts = bytearray()
         try:
             while True:
@@ -66,8 +70,8 @@ class BodyReader:
                 part = message.get("body", b"")
                 parts += part
                 self.arriving_bytes += len(part)
-                if len(parts) > BODY_BYTES_MAX:
-                    raise too_large()
+                if len(parts) > limit:
+                    raise too_large(limit)
                 if self.arriving_bytes > ARRIVING_BYTES_MAX:
                     raise Overloaded("too many bodies arrive at once; try again")
                 if not message.get("more_body", False):
@@ -77,9 +81,9 @@ class BodyReader:
             self.arriving_bytes -= len(parts)
 
 
-def too_large() -> TooLarge:
+def too_large(limit: int = BODY_BYTES_MAX) -> TooLarge:
     """The error for a body above its limit."""
-    return TooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes; send less at once")
+    return TooLarge(f"the body is larger than {limit} bytes; send less at once")
 
 
 def declared_length(headers: Mapping[bytes, bytes]) -> int | None:

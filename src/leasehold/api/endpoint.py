@@ -136,7 +136,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     reaches the ledger. `hot` routes go past the framework's router. `holds` tells from the body whether the
     call may wait, so that a caller who goes away is noticed. `during_recovery` routes answer before the
     ledger is there. `idempotent` routes take an Idempotency-Key. `quiet` is for what is no GET and yet
-    changes nothing, or only figures: no record of the audit is made of it (OPS-7).
+    changes nothing, or only figures: no record of the audit is made of it (OPS-7). `body_bytes` is the most
+    that its body may have. `verbatim` is for bodies that are kept as they came, secrets among them (a job's
+    payload, a command's environment): nothing of them goes to logs or errors.
     """
 
     method: str
@@ -158,6 +160,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     during_recovery: bool = False
     holds: Callable[[Any], bool] | None = None
     quiet: bool = False
+    body_bytes: int = 1 << 20
+    verbatim: bool = False
 
     @property
     def audited(self) -> bool:

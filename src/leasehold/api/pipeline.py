@@ -211,7 +211,7 @@ class Pipeline:
         if prepared.decode is not None:
             exchange = scope.get(EXCHANGE)
             whole = exchange.body() if exchange is not None else None
-            raw = await self._bodies.read(receive, declared_length(headers), whole)
+            raw = await self._bodies.read(receive, declared_length(headers), whole, endpoint.body_bytes)
             _take_idempotency_key(endpoint, headers, raw, call)
             call.body = self._decoded(prepared, headers, raw)
             if endpoint.holds is not None and endpoint.holds(call.body):
@@ -226,7 +226,7 @@ class Pipeline:
         else:
             require_json(headers)
         try:
-            return prepared.decode(self._redactor.body(raw))
+            return prepared.decode(raw if prepared.endpoint.verbatim else self._redactor.body(raw))
         except msgspec.ValidationError as error:
             check_json(raw)
             schema = prepared.endpoint.body

@@ -16,6 +16,12 @@ VERBS: Mapping[str, str] = {
     "limits:exempt": "ask as often as it likes",
     "lease:read": "see leases, the waiting line, capacity, and explanations",
     "lease:revoke": "end, pause or resume somebody else's lease",
+    "job:submit": "submit jobs; look at, hold, cancel and retry one's own",
+    "job:read": "see the queue, its jobs, and why they wait",
+    "job:work": "take jobs that are for workers, and say how they ended",
+    "job:cancel": "cancel others' jobs",
+    "job:manage": "hold, resume, retry and reorder others' jobs, and read their output",
+    "job:run-as": "submit commands that run as another user of the machine",
     "lock:set": "set the size of a lock or semaphore, and remove one",
     "node:admission": "block and allow new work on a node, set its windows, pretend that it is busy or quiet",
     "addon:read": "see the registered add-ons, whether they answer, and what is wrong with them",
@@ -31,7 +37,7 @@ VERBS: Mapping[str, str] = {
 }
 """Every verb that a route or a service asks for, with what it allows."""
 
-_SEE = frozenset({"lease:read", "stats:read", "events:read", "addon:read"})
+_SEE = frozenset({"lease:read", "job:read", "stats:read", "events:read", "addon:read"})
 
 ROLES: Mapping[Role, frozenset[str]] = {
     "admin": frozenset(VERBS),
@@ -42,6 +48,10 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "lease:for-others",
         "lease:revoke",
         "limits:exempt",
+        "job:submit",
+        "job:work",
+        "job:cancel",
+        "job:manage",
         "lock:set",
         "node:admission",
         "addon:self",
@@ -50,8 +60,10 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "token:list",
         "audit:read",
     },
-    "submitter": _SEE | {"lease:request", "addon:self"},
-    "worker": frozenset({"lease:request", "lease:read", "stats:read", "addon:self"}),
+    "submitter": _SEE | {"lease:request", "job:submit", "addon:self"},
+    "worker": frozenset(
+        {"lease:request", "lease:read", "job:submit", "job:read", "job:work", "stats:read", "addon:self"}
+    ),
     "node": frozenset({"lease:read", "stats:read"}),
     "viewer": _SEE,
 }

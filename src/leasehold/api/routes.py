@@ -9,6 +9,7 @@ from leasehold.api.rest import (
     dashboard,
     event,
     guard,
+    job,
     lease,
     lock,
     node,
@@ -23,6 +24,7 @@ from leasehold.api.rest import (
 TABLES = (
     lease.table,
     scheduler.table,
+    job.table,
     lock.table,
     node.table,
     addon.table,

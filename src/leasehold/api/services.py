@@ -11,7 +11,9 @@ from leasehold.model.audit import Outcome
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
 from leasehold.wire import audit as audit_wire
+from leasehold.wire import claim as claim_wire
 from leasehold.wire import guard as guard_wire
+from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import owner as owner_wire
@@ -158,6 +160,51 @@ class Tokens(Protocol):
     async def revoke(self, principal: Principal, token_id: str) -> None: ...
 
 
+class Jobs(Protocol):
+    """The service of jobs."""
+
+    async def submit(
+        self,
+        principal: Principal,
+        body: job_wire.Submit,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+    ) -> job_wire.Submitted: ...
+
+    async def listing(self, query: Any) -> job_wire.JobPage: ...
+
+    async def get(self, principal: Principal, ident: str) -> job_wire.JobOut: ...
+
+    async def cancel(self, principal: Principal, ident: str, body: job_wire.Cancel) -> job_wire.JobOut: ...
+
+    async def hold(self, principal: Principal, ident: str, body: job_wire.Note) -> job_wire.JobOut: ...
+
+    async def pause(self, principal: Principal, ident: str, body: job_wire.Note) -> job_wire.JobOut: ...
+
+    async def resume(self, principal: Principal, ident: str, body: job_wire.Note) -> job_wire.JobOut: ...
+
+    async def retry(self, principal: Principal, ident: str, body: job_wire.Note) -> job_wire.JobOut: ...
+
+    async def prioritise(
+        self, principal: Principal, ident: str, body: job_wire.NewPriority
+    ) -> job_wire.JobOut: ...
+
+    async def poll(self, principal: Principal, query: Any) -> claim_wire.Dispatchable: ...
+
+    async def ack(self, principal: Principal, ident: str, body: claim_wire.Ack) -> job_wire.JobOut: ...
+
+    async def claim(self, principal: Principal, body: claim_wire.Claim) -> claim_wire.ClaimOut: ...
+
+    async def complete(
+        self, principal: Principal, ident: str, body: claim_wire.Completion
+    ) -> claim_wire.Completed: ...
+
+    async def complete_many(
+        self, principal: Principal, body: claim_wire.Complete
+    ) -> claim_wire.CompleteOut: ...
+
+
 class Audit(Protocol):
     """The service of the audit: records of changing and denied calls."""
 
@@ -188,7 +235,7 @@ class Services(msgspec.Struct, frozen=True):
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
     `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
     behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
-    `ladder` that which pauses.
+    `ladder` that which pauses, `jobs` that of the queue.
     """
 
     leases: Leases
@@ -202,6 +249,7 @@ class Services(msgspec.Struct, frozen=True):
     tokens: Tokens
     guards: Guards
     audit: Audit
+    jobs: Jobs
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None

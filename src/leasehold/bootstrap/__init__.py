@@ -1,6 +1,7 @@
 """Puts the server together: the only folder that names concrete classes."""
 
-from leasehold.bootstrap.machine import containment, detect, let_go
-from leasehold.bootstrap.program import Program, StartError, serve
+from leasehold.bootstrap.assembly import StartError
+from leasehold.bootstrap.machine import containment, detect, let_go, runs
+from leasehold.bootstrap.program import Program, serve
 
-__all__ = ["Program", "StartError", "containment", "detect", "let_go", "serve"]
+__all__ = ["Program", "StartError", "containment", "detect", "let_go", "runs", "serve"]

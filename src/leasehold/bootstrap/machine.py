@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.model.charge import Totals
 from leasehold.model.lease import UNLIMITED
+from leasehold.model.run import RunnerCapabilities
 from leasehold.model.work import Containment, WorkQuery
 from leasehold.runtime.redaction import SECRET_KEY
 
@@ -26,6 +28,11 @@ def disk_is_full(data: Path) -> bool:
 def containment() -> Containment:
     """How leased work is held on this machine by a server of this user."""
     return LinuxWork().containment()
+
+
+def runs() -> RunnerCapabilities:
+    """How commands of the queue are held on this machine by a server of this user."""
+    return LinuxWork().runs()
 
 
 def let_go(data: Path) -> None:
@@ -66,3 +73,11 @@ def totals_of(host: LinuxHost, now_ms: int, data: Path) -> Totals:
 def secrets(env: Mapping[str, str]) -> list[str]:
     """Values of the environment whose names say that they are secret."""
     return [value for name, value in sorted(env.items()) if SECRET_KEY.search(name)]
+
+
+def uid_of(user: str) -> int | None:
+    """The number of a user of this machine, by name or number; None where there is none."""
+    try:
+        return pwd.getpwuid(int(user)).pw_uid if user.isdecimal() else pwd.getpwnam(user).pw_uid
+    except (KeyError, OverflowError):
+        return None

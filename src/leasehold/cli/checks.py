@@ -323,6 +323,34 @@ def _containment(env: Mapping[str, str], server: str) -> Iterator[Finding]:
         )
 
 
+def _runner(env: Mapping[str, str], server: str) -> Iterator[Finding]:
+    """How the commands of the queue are run, as a server started by this user would run them."""
+    from leasehold.bootstrap import runs
+
+    found = runs()
+    lacking = [
+        what
+        for what, has in (
+            ("cores", found.cpu_limit),
+            ("memory", found.memory_limit),
+            ("processes", found.pids_limit),
+        )
+        if not has
+    ]
+    if not found.notes and not lacking:
+        yield Finding(
+            "commands", "ok", "are held to cores, memory and processes, and run as who submits them"
+        )
+        return
+    if lacking and found.kind != "tree":
+        what = f"commands of the queue can't be held to {' and '.join(lacking)}"
+        yield Finding(
+            "commands", "warn", what, "a kernel and a parent cgroup with those controllers would do it"
+        )
+    for note in found.notes:
+        yield Finding("commands", "warn", *_halves((note,)))
+
+
 def _halves(notes: tuple[str, ...]) -> tuple[str, str]:
     """A note as what is and what to do about it."""
     what, _, cure = " ".join(notes).partition("; ")
@@ -340,5 +368,6 @@ EXAMINATIONS: tuple[Examination, ...] = (
     _clock,
     _pressure,
     _containment,
+    _runner,
 )
 """All of them, in the order in which they are told."""

@@ -16,6 +16,7 @@ from leasehold.model.settings import (
     LimitSettings,
     LineSettings,
     PolicySettings,
+    QueueSettings,
 )
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -86,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capacity: CapacitySettings = msgspec.field(default_factory=CapacitySettings)
     lease: LeaseSettings = msgspec.field(default_factory=LeaseSettings)
     line: LineSettings = msgspec.field(default_factory=LineSettings)
+    queue: QueueSettings = msgspec.field(default_factory=QueueSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
     guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
@@ -99,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def policy(self) -> PolicySettings:
         """The part that the decisions of the ledger read."""
-        return PolicySettings(self.capacity, self.lease, self.line, self.limits)
+        return PolicySettings(self.capacity, self.lease, self.line, self.limits, self.queue)
 
 
 FIXED = (

@@ -52,7 +52,7 @@ def why(state: State, waiter: Waiter, now_ms: int, settings: PolicySettings) -> 
     """Every reason why a waiter does not start, the line among them; never empty."""
     found = admission.reasons(state, waiter.ask, now_ms, settings)
     position = (
-        state.line.position(waiter.ticket, state.flows, settings.line) if waiter.ticket in state.line else 1
+        state.line.position(waiter.number, state.flows, settings.line) if waiter.number in state.line else 1
     )
     if not found or position > 1:
         found.append(_in_line(state, position))
@@ -101,13 +101,13 @@ def line_of(state: State, waiter: Waiter, settings: PolicySettings, now_ms: int)
     The reservation's time where it is the first.
     """
     position = (
-        state.line.position(waiter.ticket, state.flows, settings.line) if waiter.ticket in state.line else 1
+        state.line.position(waiter.number, state.flows, settings.line) if waiter.number in state.line else 1
     )
     expected_s = None
     if position == 1:
         plan = plan_now(state, settings, now_ms)
         reserved = plan.reserved if plan is not None else None
-        if reserved is not None and reserved.ticket == waiter.ticket:
+        if reserved is not None and reserved.number == waiter.number:
             expected_s = max(0.0, round((reserved.start_ms - now_ms) / 1000, 1))
     return wire.LineOut(position, len(state.line), views.held_by(state.leases.values(), now_ms), expected_s)
 

@@ -15,7 +15,10 @@ from leasehold.model.lease import Ask, Binding, Constraint, OnBusy, OnLost
 from leasehold.model.principal import Principal
 from leasehold.model.priority import Priority
 from leasehold.model.settings import PolicySettings
+from leasehold.wire.job import JobIn
 from leasehold.wire.lease import HeavyLeaseRequest
+
+Body = HeavyLeaseRequest | JobIn
 
 EXPECTED_DEFAULT_MS = 60_000
 """What the order charges work of which nothing is known: a minute."""
@@ -27,7 +30,7 @@ ON_LOST = {str(each): each for each in OnLost}
 
 def build(
     principal: Principal,
-    body: HeavyLeaseRequest,
+    body: Body,
     state: State,
     settings: PolicySettings,
     *,
@@ -80,7 +83,7 @@ def build(
     )
 
 
-def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
+def _wanted(body: Body) -> cost.Wanted:
     resources = body.resources
     semaphores = (*body.locks, *[slot.name for slot in body.slots])
     if resources is None and not semaphores:
@@ -100,7 +103,7 @@ def _wanted(body: HeavyLeaseRequest) -> cost.Wanted:
     )
 
 
-def _holder(principal: Principal, body: HeavyLeaseRequest) -> str:
+def _holder(principal: Principal, body: Body) -> str:
     """The name that the credential acts as; only who may act for others sets another one (LEASE-1)."""
     if body.addon_id is None or body.addon_id == principal.acts_as:
         return principal.acts_as
@@ -109,7 +112,7 @@ def _holder(principal: Principal, body: HeavyLeaseRequest) -> str:
     return body.addon_id
 
 
-def _rights(principal: Principal, body: HeavyLeaseRequest) -> tuple[Priority, bool, str]:
+def _rights(principal: Principal, body: Body) -> tuple[Priority, bool, str]:
     """Priority and quiet gate as far as the caller may choose them; a sentence where they were lowered
     (LEASE-4).
     """

@@ -10,9 +10,10 @@ import asyncio
 import structlog
 
 from leasehold.control import codec
-from leasehold.core.state import LEASES, WAITERS, Change, Outcome, State, Undo
+from leasehold.core.state import COLD_JOBS, JOBS, LEASES, WAITERS, Change, Outcome, State, Undo
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.event import Event
+from leasehold.model.job import Job
 from leasehold.ports.store import Batch, Limits
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,7 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
-TEXTS = frozenset({LEASES, WAITERS})
+TEXTS = frozenset({LEASES, WAITERS, JOBS, COLD_JOBS})
 """The tables whose records hold what somebody wrote."""
 
 
@@ -87,7 +88,7 @@ class OpenBatch:
             if change.record is None:
                 deletes.append(key)
             elif change.finished:
-                finishes.append((key, codec.encode(table, change.record)))
+                finishes.append((key, codec.encode(table, change.record, ended=True)))
             else:
                 puts.append((key, codec.encode(table, change.record)))
         events = [
@@ -144,6 +145,10 @@ def _written(change: Change) -> int:
     record = change.record
     if record is None:
         return 0
+    if change.table == COLD_JOBS:
+        return len(record)
+    if change.table == JOBS:
+        return _of_job(record)
     ask = record.ask
     if change.table == LEASES:
         binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)
@@ -154,3 +159,9 @@ def _written(change: Change) -> int:
     # A lease carries the binding that it was asked with beside the present one, and its charge twice.
     listed = len(binding.work) + len(ask.binding.work) + 2 * len(ask.charge.named)
     return LETTER_BYTES * texts + LISTED_BYTES * listed
+
+
+def _of_job(job: Job) -> int:
+    ends = [job.end] if job.end is not None else []
+    ends += [attempt.end for attempt in job.past]
+    return sum([len(end.result) + LETTER_BYTES * len(end.error) for end in ends]) + 256 * len(job.past)

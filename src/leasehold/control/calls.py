@@ -37,11 +37,18 @@ class Calls:
         self._flights: dict[str, Flight] = {}
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
-    def call_of(self, principal: Principal, key: str | None, body_hash: bytes, now_ms: int) -> Call | None:
+    def call_of(
+        self,
+        principal: Principal,
+        key: str | None,
+        body_hash: bytes,
+        now_ms: int,
+        route: str = "lease.request",
+    ) -> Call | None:
         """The call's identity: (principal, route, key), with its body. None without a key."""
         if key is None:
             return None
-        return Call(f"{principal.name}/lease.request/{key}", principal.name, body_hash, "", now_ms)
+        return Call(f"{principal.name}/{route}/{key}", principal.name, body_hash, "", now_ms)
 
     def known(self, state: State, call: Call) -> Call | None:
         """The remembered call of the same key; its body must be the same. Raises IdempotencyMismatch."""

@@ -3,19 +3,24 @@
 A lease keeps what counts apart from its body, so that a damaged one still counts.
 
 Every value is a msgpack array of [version, …]. A lease's is [version, head, body], head = [id, node, charge,
-token, state] (INV-9); the others' is [version, body]. Unknown fields are ignored, so that a newer minor
-version's records load.
+token, state] (INV-9); a job's is [version, key of its terms, body], and once it has ended [version, terms,
+body]; the others' is [version, body]. Unknown fields are ignored, so that a newer minor version's records
+load.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from leasehold.core.state import LEASES, RECORD_OF
+from leasehold.control import codec_job
+from leasehold.core.state import COLD_JOBS, JOBS, LEASES, RECORD_OF
 from leasehold.model.charge import Charge
 from leasehold.model.event import Event
+from leasehold.model.ids import sortable
+from leasehold.model.job import Terms
 from leasehold.model.lease import Ask, Flag, Lease, LeaseState
 
 VERSION = 1
@@ -61,8 +66,9 @@ class Unreadable(Exception):
         self.rescued = rescued
 
 
-def store_key(table: str, key: str) -> str:
-    return f"/{table}/{key}"
+def store_key(table: str, key: Any) -> str:
+    """The store's key of a record; numbers of jobs as digits that sort as they do."""
+    return f"/{table}/{sortable(key)}" if table in (JOBS, COLD_JOBS) else f"/{table}/{key}"
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -71,7 +77,12 @@ def split_key(key: str) -> tuple[str, str]:
     return table, rest
 
 
-def encode(table: str, record: Any) -> bytes:
+def encode(table: str, record: Any, *, ended: bool = False) -> bytes:
+    """A record's bytes; `ended` as the archive gets it."""
+    if table == JOBS:
+        return codec_job.encode_ended(record) if ended else codec_job.encode_live(record)
+    if table == COLD_JOBS and isinstance(record, bytes):
+        return record
     body = _encode(record)
     if table == LEASES:
         head = _Head(record.lease_id, record.ask.node, record.ask.charge, record.token, record.state)
@@ -79,8 +90,13 @@ def encode(table: str, record: Any) -> bytes:
     return _encode(_Record(VERSION, body))
 
 
-def decode(table: str, key: str, value: bytes) -> Any:
-    """The record. Raises Unreadable, with what could be rescued."""
+def decode(table: str, key: str, value: bytes, terms: Mapping[str, Terms] | None = None) -> Any:
+    """The record; a live job needs the `terms` that it may name. Raises Unreadable, with what was rescued."""
+    if table == JOBS:
+        try:
+            return codec_job.decode_ended(value) if terms is None else codec_job.decode_live(value, terms)
+        except (msgspec.DecodeError, msgspec.ValidationError, KeyError) as error:
+            raise Unreadable(key, None, str(error)) from error
     try:
         body = (_lease_record if table == LEASES else _record).decode(value).body
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

@@ -226,16 +226,16 @@ class Ledger:
             return False  # It has been taken back.
         return True
 
-    def is_pending(self, table: str, key: str) -> bool:
+    def is_pending(self, table: str, key: str | int) -> bool:
         """Whether a change of this record has been decided and is not durable yet."""
         return self._last_with(table, key) is not None
 
-    async def record_settled(self, table: str, key: str) -> None:
+    async def record_settled(self, table: str, key: str | int) -> None:
         """Return when no change of this record waits to become durable, or has been taken back (INV-4)."""
         while (batch := self._last_with(table, key)) is not None:
             await self._became_durable(batch)
 
-    def _last_with(self, table: str, key: str) -> OpenBatch | None:
+    def _last_with(self, table: str, key: str | int) -> OpenBatch | None:
         for batch in (self._open, *reversed(self._full), self._writing):
             if batch is not None and (table, key) in batch.changes:
                 return batch

@@ -7,21 +7,49 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, Protocol
 
+from leasehold.control.demand import Round
 from leasehold.control.ledger import Ledger
-from leasehold.core import admission, capacity, dispatch, pause
+from leasehold.core import admission, dispatch, pause
 from leasehold.core import lease as life
 from leasehold.core import waiter as waiting
+from leasehold.core.jobs import Entry
 from leasehold.core.reservation import running
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError, OutcomeUnknown, StoreUnavailable
+from leasehold.model.job import Job
 from leasehold.model.lease import Lease
-from leasehold.model.line import Presence, Waiter
+from leasehold.model.line import Here, Presence, Waiter
 from leasehold.model.refusal import Reason
 from leasehold.model.settings import PolicySettings
 
 FORGET_AGAIN_MS = 1_000
 """How long after the store refused it a waiter's end is tried again."""
+
+
+class Takers(Protocol):
+    """Who does the jobs that stand in the line (control/claims.py)."""
+
+    def round(self, now_ms: int) -> Round:
+        """What is wanted during one pass."""
+        ...
+
+    def hand_out(
+        self,
+        state: State,
+        entry: Job | Entry,
+        taker: Any,
+        stamp: Stamp,
+        settings: PolicySettings,
+        outcome: Outcome,
+    ) -> Any:
+        """Add to `outcome` what gives this job to its taker."""
+        ...
+
+    def handed_out(self, taker: Any, handed: Any, failed: bool) -> None:
+        """That is durable now, or was taken back."""
+        ...
 
 
 class LineService:
@@ -41,6 +69,8 @@ class LineService:
         self._more = False
         self.attempts = 0
         self.attempts_idle = 0
+        self.takers: Takers | None = None
+        """Who takes jobs; without, jobs only stand there."""
 
     def hold(self, waiter: Waiter, now_ms: int) -> asyncio.Future[Lease]:
         """A call is open for this waiter from now on.
@@ -128,11 +158,19 @@ class LineService:
     def _decide(self, state: State, stamp: Stamp) -> Outcome:
         settings = self._settings()
         outcome = Outcome([])
-        plan = plan_now(state, settings, stamp.now_ms)
+        round_ = self.takers.round(stamp.now_ms) if self.takers is not None else None
+        plan = plan_now(state, settings, stamp.now_ms, round_)
         if plan is not None:
             state.reserved = plan.reserved
             self._more = plan.more
         for waiter in plan.grants if plan is not None else ():
+            if not isinstance(waiter, Waiter):
+                assert self.takers is not None
+                assert round_ is not None
+                taker = round_.taker_of[waiter.number]
+                handed = self.takers.hand_out(state, waiter, taker, stamp, settings, outcome)
+                outcome.answer.append((taker, handed))
+                continue
             waiting.leave(waiter, outcome)
             if waiter.resumes:
                 answered, outcome.answer = outcome.answer, None
@@ -144,12 +182,16 @@ class LineService:
             outcome.answer.append((waiter, lease))
         return outcome
 
-    def _answer(self, done: asyncio.Future[None], grants: list[tuple[Waiter, Lease]]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            for waiter, _ in grants:
-                self._taken_back(waiter.ticket)
-            return
+    def _answer(self, done: asyncio.Future[None], grants: list[tuple[Any, Any]]) -> None:
+        failed = done.cancelled() or done.exception() is not None
         for waiter, lease in grants:
+            if not isinstance(waiter, Waiter):
+                assert self.takers is not None
+                self.takers.handed_out(waiter, lease, failed)
+                continue
+            if failed:
+                self._taken_back(waiter.ticket)
+                continue
             self._granted(waiter, lease)
             future = self._held.pop(waiter.ticket, None)
             if future is not None and not future.done():
@@ -210,26 +252,38 @@ class LineService:
             self._ledger.on_due(ticket, self._ledger.clock.now_ms() + FORGET_AGAIN_MS)
 
 
-def plan_now(state: State, settings: PolicySettings, now_ms: int) -> dispatch.Plan | None:
+def plan_now(
+    state: State, settings: PolicySettings, now_ms: int, wanted: Round | None = None
+) -> dispatch.Plan[Waiter | Job | Entry] | None:
     """The dispatcher's plan for this instant; None before anything is known of the machine."""
     if state.view is None:
         return None
 
-    def gate(waiter: Waiter) -> Reason | None:
-        stands = admission.gates(state, waiter.ask, now_ms, settings)
+    def gate(entry: Waiter | Job | Entry) -> Reason | None:
+        stands = admission.gates(state, entry.ask, now_ms, settings)
         return stands[0] if stands else None
+
+    def here(entry: Waiter | Job | Entry) -> Here:
+        if not isinstance(entry, Waiter):
+            return wanted.here(entry.ask) if wanted is not None else Here.AWAY
+        presence = state.presence.get(entry.ticket)
+        return presence.here(now_ms) if presence is not None else Here.AWAY
+
+    def started(entry: Waiter | Job | Entry) -> None:
+        if wanted is not None and not isinstance(entry, Waiter):
+            wanted.started(entry.number, entry.ask)
 
     return dispatch.plan(
         state.line,
         state.flows,
-        state.presence,
+        here,
         state.book,
-        capacity.usable(state.view, settings.capacity),
         state.view,
         state.sizes,
-        [running(lease, now_ms) for lease in state.leases.values()],
+        lambda: [running(lease, now_ms) for lease in state.leases.values()],
         settings,
         now_ms,
         gate,
         kept=state.reserved,
+        started=started,
     )

@@ -12,7 +12,7 @@ import structlog
 
 from leasehold.control import codec
 from leasehold.core.lease import NEVER_MS
-from leasehold.core.state import LEASES, RECORD_OF, Change, State
+from leasehold.core.state import JOBS, LEASES, RECORD_OF, TERMS, Change, State
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.lease import Flag, LeaseState, Liveness
 from leasehold.ports.store import Batch, Store
@@ -46,7 +46,7 @@ async def load(store: Store, state: State) -> tuple[State, Start]:
     """Read everything live into `state`. Unreadable records are quarantined and said, never dropped."""
     snapshot = await store.load()
     incarnation = 0
-    for key, value in snapshot.records:
+    for key, value in sorted(snapshot.records, key=_terms_first):
         if key == META_INCARNATION:
             incarnation = msgspec.msgpack.decode(value, type=int)
             continue
@@ -57,17 +57,23 @@ async def load(store: Store, state: State) -> tuple[State, Start]:
     return state, Start(snapshot.batch_seq, snapshot.last_event, incarnation + 1)
 
 
+def _terms_first(record: tuple[str, bytes]) -> bool:
+    return not record[0].startswith(f"/{TERMS}/")
+
+
 def _take(state: State, table: str, name: str, value: bytes) -> None:
     try:
-        record = codec.decode(table, name, value)
+        record = codec.decode(table, name, value, state.terms)
     except codec.Unreadable as error:
         log.error("record_quarantined", table=table, key=name, why=str(error))
         if error.rescued is not None:
             state.apply(Change(table, name, error.rescued))
         elif table == LEASES:
             state.unsettled[name] = str(error)
+        elif table == JOBS:
+            state.unreadable[name] = str(error)
         return
-    state.apply(Change(table, name, record))
+    state.apply(Change(table, record.number if table == JOBS else name, record))
 
 
 def check_loaded(state: State, incarnation: int) -> None:

@@ -13,7 +13,7 @@ from leasehold.core.state import LEASES, State
 from leasehold.model.errors import NotPermitted
 from leasehold.model.event import Event
 from leasehold.model.lease import Ask, Flag
-from leasehold.model.line import Waiter
+from leasehold.model.line import Here, Waiter
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
@@ -72,12 +72,14 @@ class SchedulerService:
         ]
 
     def in_line(self, state: State, limit: int) -> Iterator[tuple[Waiter, Reason | None]]:
-        """The first of those who wait, in the order of their turns, each with what stands in its way."""
+        """The first of those who wait for a lease, in the order of their turns, each with what stands in its
+        way. Jobs stand between them, and are listed elsewhere.
+        """
         now_ms, settings = self._ledger.clock.now_ms(), self._settings()
-        walk = state.line.walk(state.flows, settings.line, now_ms, plain_cost)
+        walk = state.line.walk(state.flows, settings.line, now_ms, plain_cost, _asks_for_a_lease)
         for _ in range(limit):
             waiter = walk.next()
-            if waiter is None:
+            if not isinstance(waiter, Waiter):
                 return
             walk.take()
             stands = admission.reasons(state, waiter.ask, now_ms, settings)
@@ -229,6 +231,10 @@ class SchedulerService:
         page = events[:limit]
         more = len(events) > limit or len(page) == limit
         return wire.EventPage([_event(event) for event in page], str(page[-1].seq) if more and page else None)
+
+
+def _asks_for_a_lease(entry: object) -> Here:
+    return Here.READY if isinstance(entry, Waiter) else Here.AWAY
 
 
 def _held_back(state: State) -> list[str]:

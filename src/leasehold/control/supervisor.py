@@ -11,6 +11,7 @@ import structlog
 
 from leasehold.control.audit import AuditService
 from leasehold.control.guard import GuardService
+from leasehold.control.job import JobService
 from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
@@ -34,7 +35,10 @@ FLUSH_MS = 5_000
 """How often folded counters and what was learned are written (LEASE-16)."""
 
 CARE_MS = 60_000
-"""How often what is idle or old is tidied: flows, calls, empty places, the archive."""
+"""How often what is idle or old is tidied: flows, calls, empty places."""
+
+FORGET_MS = 60_000
+"""How often the archive is rid of what is past its time."""
 
 LEARNED_MAX = 10_000
 
@@ -48,6 +52,11 @@ ENDS = frozenset({"LeaseReleased", "LeaseExpired", "LeaseRevoked"})
 
 EVENTS_BYTES_MAX = 2 << 30
 EVENTS_KEPT_MS = 90 * 86_400_000
+KEPT_APART_MS = {"/jobs/": 30 * 86_400_000}
+"""Finished jobs, with payload and result (QUEUE-14)."""
+
+SLICES_MAX, SLICE_PAUSE_MS = 3_000, 10
+"""Slices of 500 rows in one round, and the time between two that belongs to commits."""
 
 
 class Supervisor:
@@ -62,6 +71,7 @@ class Supervisor:
         ladder: LadderService | None = None,
         guards: GuardService | None = None,
         audit: AuditService | None = None,
+        jobs: JobService | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
@@ -69,6 +79,7 @@ class Supervisor:
         self.ladder = ladder or LadderService(leases)
         self.guards = guards
         self.audit = audit
+        self.jobs = jobs
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -100,8 +111,14 @@ class Supervisor:
         await self._ledger.start()
         if self.guards is not None:
             self.guards.start()
+        if self.jobs is not None:
+            self.jobs.changes.pause_lease, self.jobs.changes.resume_lease = (
+                self.ladder.pause,
+                self.ladder.resume,
+            )
+            await self.jobs.recovered()
         self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
-        for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care)):
+        for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care), (FORGET_MS, self._forget)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
 
     async def stop(self, close_readers: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -140,6 +157,8 @@ class Supervisor:
         """The node may be in another state: who is to give way does so, and only then others may start."""
         self.ladder.look()
         self.leases.line.dispatch()
+        if self.jobs is not None:
+            self.jobs.claims.more_may_start()
         self.on_change((), True)
 
     def _reloaded(self, state: State) -> None:
@@ -178,6 +197,8 @@ class Supervisor:
             if self.tokens is not None:
                 self.tokens.tick()
             self.ladder.look()
+            if self.jobs is not None:
+                self.jobs.tick()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
@@ -196,10 +217,25 @@ class Supervisor:
         await self._ledger.execute(forget_flows)
         if self.tokens is not None:
             await self.tokens.care()
+        if self.jobs is not None:
+            await self.jobs.tidy()
         await self.leases.hold_limits()
         await self.leases.bindings.sweep(lambda lease_id: lease_id in self._ledger.state.leases)
-        before_ms = self._clock.wall_ms() - EVENTS_KEPT_MS
-        await self.leases.archive.prune(before_wall_ms=before_ms, bytes_max=EVENTS_BYTES_MAX)
+
+    async def _forget(self) -> None:
+        """Drop what is past its time, slice by slice: as much in a minute as a busy server ends."""
+        for _ in range(SLICES_MAX):
+            if not self._ledger.ready or self._ledger.read_only:
+                return
+            wall_ms = self._clock.wall_ms()
+            went = await self.leases.archive.prune(
+                before_wall_ms=wall_ms - EVENTS_KEPT_MS,
+                bytes_max=EVENTS_BYTES_MAX,
+                apart={noun: wall_ms - kept_ms for noun, kept_ms in KEPT_APART_MS.items()},
+            )
+            if not went:
+                return
+            await self._clock.sleep(SLICE_PAUSE_MS)
 
     def _committed(self, events: Sequence[Event]) -> None:
         """What follows a commit: counts for `/metrics`, and what ended leases teach."""

@@ -107,16 +107,12 @@ def _blocked(owner: InForce, ask: Ask, now_ms: int) -> list[Reason]:
         for name, _ in ask.charge.named
         if name.startswith(DEVICE) and name.removeprefix(DEVICE) in owner.blocks
     ]
-    if owner.closed is not None and ask.charge.is_work and _waits_for_quiet(ask):
+    if owner.closed is not None and ask.charge.is_work and ask.waits_for_quiet:
         blocks.append(owner.closed)
     return [
         Reason(Code.BLOCKED, block.sentence, block.cure, {}, max(1, -(-(block.until_ms - now_ms) // 1000)))
         for block in blocks
     ]
-
-
-def _waits_for_quiet(ask: Ask) -> bool:
-    return ask.quiet_gate and ask.priority > Priority.HIGH
 
 
 def _unknown(view: NodeView | None, now_ms: int) -> Reason:
@@ -152,7 +148,7 @@ def _quiet_gates(view: NodeView, ask: Ask, now_ms: int, *, lenient: bool) -> lis
         sentence = f"Recent PANIC detected; cooling down ({left_s} s left)"
         return [Reason(Code.COOLING_DOWN, sentence, "time", {"left_sec": left_s}, left_s)]
     enough = lenient and view.state == "NORMAL" and ask.priority <= Priority.NORMAL
-    if _waits_for_quiet(ask) and view.state != "QUIET" and not enough:
+    if ask.waits_for_quiet and view.state != "QUIET" and not enough:
         cure = f"{view.reasons[0]} must pass" if view.reasons else "a quieter machine"
         sentence = f"System is {view.state}; waiting for QUIET"
         return [Reason(Code.NOT_QUIET, sentence, f"{cure}; or start=now", figures, RETRY_DEFAULT_S)]
@@ -212,7 +208,7 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
         # Locks and slots are no matter of the machine: they exclude each other before it is measured too.
         short_of = capacity.shortfalls(book, NOTHING_USABLE, NO_TOTALS, state.sizes, charge)
         return [_shortfall(short) for short in short_of]
-    usable = capacity.usable(view, limits)
+    usable = capacity.usable(view, limits, without_curve=ask.anyway)
     found: list[Reason] = []
     if not capacity.fits(book, usable, view.totals, state.sizes, charge):
         found.extend(

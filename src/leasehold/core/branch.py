@@ -1,23 +1,40 @@
-"""What the waiting line is made of: branches, lanes, and the shapes by which waiters are filed (QUEUE-8)."""
+"""What the waiting line is made of: branches, lanes, and the rows in which entries are filed (QUEUE-8)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-from leasehold.core.heap import Heap
+from leasehold.core.rising import Keys, Numbers
 from leasehold.model.lease import Ask, OnBusy
-from leasehold.model.line import Waiter
 from leasehold.model.priority import Priority
 
-Key = tuple[int, int, str]
-"""Where a waiter stands in its lane: (due, number, ticket)."""
-
 Shape = tuple[object, ...]
-"""What waiters have in common for whom the same answer is given: see `shape_of`."""
+"""What entries have in common for whom the same answer is given: see `shape_of`."""
+
+
+class Standing(Protocol):
+    """Whatever stands in the line: a request for a lease (`Waiter`), a job.
+
+    `number` is unique and orders submissions, `due_ms` is the static key of QUEUE-6. Like entries should
+    share one `ask`, which is then filed once. `kind` is what it takes to do it, where anybody who can may:
+    empty for a request, whose caller does it himself.
+    """
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def ask(self) -> Ask: ...
+
+    @property
+    def due_ms(self) -> int: ...
+
+    @property
+    def kind(self) -> tuple[str, ...]: ...
 
 
 def shape_of(ask: Ask) -> Shape:
-    """What waiters have in common who get the same answer.
+    """What entries have in common who get the same answer.
 
     Units, names, node, gates and constraints as they are; cpu, memory, disk and times rounded to an eighth.
 
@@ -32,7 +49,9 @@ def shape_of(ask: Ask) -> Shape:
         rounded(charge.disk_bytes),
         charge.named,
         ask.node,
-        ask.quiet_gate and ask.priority > Priority.HIGH,
+        ask.waits_for_quiet
+        and 1 + (ask.priority > Priority.NORMAL),  # An `allow` window lets only one start.
+        ask.anyway,
         rounded(ask.bound_ms),
         rounded(ask.expected_ms),
         ask.constraints,
@@ -47,16 +66,34 @@ def rounded(number: int) -> int:
     return -(-number >> shift) << shift
 
 
-class Lane:
-    """The waiters of one holder and priority."""
+class Row:
+    """The entries of one lane, shape and kind.
 
-    __slots__ = ("key", "priority", "shapes", "waiting")
+    Where there is a kind they are alike to whoever does them, but for what they are charged within the shape.
+    """
+
+    __slots__ = ("key", "keys", "kind", "shape", "shape_number")
+
+    def __init__(
+        self, key: tuple[object, ...], shape: Shape, shape_number: int, kind: tuple[str, ...]
+    ) -> None:
+        self.key = key
+        self.shape = shape
+        self.shape_number = shape_number
+        """Stands for the shape within its line, as long as anybody has it."""
+        self.kind = kind
+        self.keys = Keys()
+
+
+class Lane:
+    """The entries of one holder and priority."""
+
+    __slots__ = ("key", "priority", "rows")
 
     def __init__(self, key: str, priority: Priority) -> None:
         self.key = key
         self.priority = priority
-        self.shapes: dict[Shape, Heap[Key]] = {}
-        self.waiting = 0
+        self.rows: dict[tuple[object, ...], Row] = {}
 
 
 class Branch:
@@ -64,29 +101,25 @@ class Branch:
 
     __slots__ = ("children", "key", "numbers")
 
-    def __init__(self, key: str, alive: Callable[[tuple[int, str]], bool]) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
         self.children: dict[str, Branch | Lane] = {}
-        self.numbers: Heap[tuple[int, str]] = Heap(alive)
+        self.numbers = Numbers()
 
     @property
     def oldest(self) -> int:
         """The least number that waits here: it decides between flows whose start tags are equal."""
-        return self.numbers.least()[0]
+        return self.numbers.least
 
 
-class Place:
-    """Where one waiter is filed, so that taking it out needs no search."""
+class Filing:
+    """Where all entries of one ask and kind are filed, and how many they are."""
 
-    __slots__ = ("entry", "holder", "key", "lane", "shape", "tenant", "waiter")
+    __slots__ = ("count", "holder", "lane", "row", "tenant")
 
-    def __init__(
-        self, waiter: Waiter, tenant: Branch, holder: Branch, lane: Lane, shape: Shape, key: Key
-    ) -> None:
-        self.waiter = waiter
+    def __init__(self, tenant: Branch, holder: Branch, lane: Lane, row: Row) -> None:
         self.tenant = tenant
         self.holder = holder
         self.lane = lane
-        self.shape = shape
-        self.key = key
-        self.entry = (waiter.number, waiter.ticket)
+        self.row = row
+        self.count = 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import ChainMap
 
-from leasehold.core import brake, capacity, enforce, order
+from leasehold.core import attempt, brake, capacity, enforce, order
 from leasehold.core.bound import bound
+from leasehold.core.lease_record import with_ as _with
 from leasehold.core.state import CALLS, FLOWS, LEASES, Call, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, LeaseEnded, NotFound, NotPermitted, StaleToken
 from leasehold.model.event import Event
@@ -19,7 +20,6 @@ from leasehold.model.lease import (
     TRANSITIONS,
     UNLIMITED,
     Ask,
-    Binding,
     Flag,
     Lease,
     LeaseState,
@@ -42,6 +42,7 @@ def grant(
     *,
     call: Call | None = None,
     flags: tuple[Flag, ...] = (),
+    job: int = 0,
 ) -> Lease:
     """Add a grant to `outcome`.
 
@@ -58,6 +59,7 @@ def grant(
         granted_wall_ms=stamp.wall_ms,
         flags=flags,
         binding=ask.binding,
+        job=job,
     )
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
     if state.view is not None and ask.charge.is_work:
@@ -173,6 +175,11 @@ def renew(
     return outcome
 
 
+def active(lease: Lease) -> Lease:
+    """An offer as it is once taken up."""
+    return _move(lease, LeaseState.ACTIVE)
+
+
 def place(lease: Lease, cgroup: str, limits: Limits = UNLIMITED, unlimited: str = "") -> Outcome:
     """The lease's processes were put into a place of their own, as far as that could be done."""
     outcome = Outcome(lease)
@@ -197,12 +204,21 @@ def settle(lease_id: str, state: State, stamp: Stamp) -> Outcome:
 
 
 def release(
-    state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, usage: Usage, note: str
+    state: State,
+    lease: Lease,
+    stamp: Stamp,
+    settings: PolicySettings,
+    usage: Usage,
+    note: str,
+    *,
+    settled: int = 0,
 ) -> Outcome:
-    """The holder is done: the charge falls, once. Answer: the ended lease."""
-    return _finish(
-        state, lease, LeaseState.RELEASED, stamp, settings, note or "released by its holder", usage=usage
-    )
+    """The holder is done: the charge falls, once. Answer: the ended lease.
+
+    `settled` is the number of the job whose end the caller has decided already.
+    """
+    reason = note or "released by its holder"
+    return _finish(state, lease, LeaseState.RELEASED, stamp, settings, reason, usage, settled)
 
 
 def revoke(
@@ -301,6 +317,7 @@ def _finish(
     settings: PolicySettings,
     reason: str,
     usage: Usage | None = None,
+    settled: int = 0,
 ) -> Outcome:
     """End a lease.
 
@@ -330,7 +347,16 @@ def _finish(
     outcome.events.append(
         Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)
     )
+    for number in attempts_of(state, lease):
+        if number != settled:
+            attempt.lease_ended(outcome, state, number, str(to), reason, stamp)
     return outcome
+
+
+def attempts_of(state: State, lease: Lease) -> tuple[int, ...]:
+    """The jobs that run under a lease: its own, or all of a session."""
+    under = state.queue.by_lease.get(lease.lease_id)
+    return tuple(under) if under else ()
 
 
 def _changed(lease: Lease, kind: str, stamp: Stamp, details: dict[str, object]) -> Outcome:
@@ -350,37 +376,3 @@ def _move(lease: Lease, to: LeaseState) -> Lease:
 
 def _flags(lease: Lease, flag: Flag) -> tuple[Flag, ...]:
     return lease.flags if flag in lease.flags else (*lease.flags, flag)
-
-
-def _with(
-    lease: Lease,
-    *,
-    state: LeaseState | None = None,
-    flags: tuple[Flag, ...] | None = None,
-    binding: Binding | None = None,
-    revoke_note: str | None = None,
-    ended_ms: int | None = None,
-    ended_wall_ms: int | None = None,
-    end_reason: str | None = None,
-    usage: Usage | None = None,
-) -> Lease:
-    """The lease with some fields replaced; spelled out because `msgspec.structs.replace` is several times
-    slower.
-    """
-    return Lease(
-        lease.lease_id,
-        lease.token,
-        lease.ask,
-        lease.state if state is None else state,
-        lease.granted_ms,
-        lease.granted_wall_ms,
-        lease.flags if flags is None else flags,
-        lease.binding if binding is None else binding,
-        lease.revoke_note if revoke_note is None else revoke_note,
-        lease.ended_ms if ended_ms is None else ended_ms,
-        lease.ended_wall_ms if ended_wall_ms is None else ended_wall_ms,
-        lease.end_reason if end_reason is None else end_reason,
-        lease.usage if usage is None else usage,
-        lease.brake,
-        lease.stood_ms,
-    )

@@ -18,9 +18,18 @@ import msgspec
 
 from leasehold.core.book import Book
 from leasehold.core.brake import ran_ms, stood_ms
-from leasehold.core.capacity import Usable, constraint_limits, fits, size_of, within_counts
-from leasehold.model.charge import Totals
+from leasehold.core.capacity import (
+    Usable,
+    constraint_limits,
+    fits,
+    shortfalls,
+    size_of,
+    usable,
+    within_counts,
+)
+from leasehold.model.charge import LOCK, Totals
 from leasehold.model.lease import Ask, Lease
+from leasehold.model.node import NodeView
 from leasehold.model.settings import CapacitySettings
 
 OVERRUN_MS = 60_000
@@ -39,28 +48,54 @@ class Running(msgspec.Struct, frozen=True, gc=False):
 
 
 class Room(msgspec.Struct, frozen=True, gc=False):
-    """What a node has to give at this moment: all that room is judged by, but the book."""
+    """What a node has to give at this moment: all that room is judged by, but the book.
+
+    `anyway` is what is usable without the curve, for jobs past their `start_anyway_by` (QUEUE-19).
+    """
 
     usable: Usable
+    anyway: Usable
     totals: Totals
     semaphores: Mapping[str, int]
     settings: CapacitySettings
 
+    @classmethod
+    def of(cls, view: NodeView, semaphores: Mapping[str, int], settings: CapacitySettings) -> Room:
+        """The room of a node as it was last measured."""
+        now = usable(view, settings)
+        anyway = now if view.always else usable(view, settings, without_curve=True)
+        return cls(now, anyway, view.totals, semaphores, settings)
+
+    def usable_by(self, ask: Ask) -> Usable:
+        """What is usable, for this ask."""
+        return self.anyway if ask.anyway else self.usable
+
+    def within_counts(self, book: Book, ask: Ask) -> bool:
+        """Whether the limits that count leases allow `ask` beside what `book` holds."""
+        return within_counts(book, ask, self.totals, self.settings)
+
+    def fits(self, book: Book, ask: Ask) -> bool:
+        """Whether there is enough for `ask` in every dimension beside what `book` holds."""
+        return fits(book, self.usable_by(ask), self.totals, self.semaphores, ask.charge)
+
     def holds(self, book: Book, ask: Ask) -> bool:
         """Whether `ask` could start beside what `book` holds."""
-        return within_counts(book, ask, self.totals, self.settings) and fits(
-            book, self.usable, self.totals, self.semaphores, ask.charge
-        )
+        return self.within_counts(book, ask) and self.fits(book, ask)
+
+    def waits_for_locks_alone(self, book: Book, ask: Ask) -> bool:
+        """Whether nothing but locks and semaphores is missing."""
+        short = shortfalls(book, self.usable_by(ask), self.totals, self.semaphores, ask.charge)
+        return all(each.dimension.startswith(LOCK) for each in short)
 
     def left(self, book: Book, ask: Ask) -> dict[str, int]:
         """What is free beside `book`, in each dimension and count that `ask` needs. May be below zero."""
-        charge = ask.charge
+        charge, there_is = ask.charge, self.usable_by(ask)
         free: dict[str, int] = {}
         for dimension, asked, there, used in (
-            ("units", charge.units, self.usable.units, book.units),
-            ("cpu", charge.cpu_millicores, self.usable.cpu_millicores, book.cpu_millicores),
-            ("memory", charge.memory_bytes, self.usable.memory_bytes, book.memory_bytes),
-            ("disk", charge.disk_bytes, self.usable.disk_bytes, book.disk_bytes),
+            ("units", charge.units, there_is.units, book.units),
+            ("cpu", charge.cpu_millicores, there_is.cpu_millicores, book.cpu_millicores),
+            ("memory", charge.memory_bytes, there_is.memory_bytes, book.memory_bytes),
+            ("disk", charge.disk_bytes, there_is.disk_bytes, book.disk_bytes),
         ):
             if asked:
                 free[dimension] = there - used
@@ -94,23 +129,24 @@ def needs(ask: Ask) -> dict[str, int]:
 
 
 class Reservation(msgspec.Struct, frozen=True, gc=False):
-    """The room that is kept for one waiter.
+    """The room that is kept for one entry of the line, by its `number`.
 
     `start_ms` is when it will fit. `firm`: that follows from bounds alone, and is never put off as long as
     bounds are kept and capacity does not shrink; else it is a guess. `since_ms` is when the waiter first
     stood here. `spare` is what is left over beside it at `start_ms`, in the dimensions that it needs (others
     do not matter to it). `usable_units` is what the node had to give then. `note` says why an earlier promise
-    was broken, where one was. `behind` are pollers whose turn came before it, and whose room is kept back.
+    was broken, where one was. `behind` are the numbers of pollers whose turn came before it, and whose room
+    is kept back.
     """
 
-    ticket: str
+    number: int
     start_ms: int
     firm: bool
     since_ms: int
     spare: dict[str, int]
     usable_units: int
     note: str = ""
-    behind: tuple[str, ...] = ()
+    behind: tuple[int, ...] = ()
 
 
 def running(lease: Lease, now_ms: int) -> Running:
@@ -132,7 +168,7 @@ def _end(granted_ms: int, takes_ms: int, now_ms: int) -> int:
 
 
 def earliest(
-    ticket: str,
+    number: int,
     ask: Ask,
     book: Book,
     room: Room,
@@ -140,7 +176,7 @@ def earliest(
     now_ms: int,
     *,
     kept: Reservation | None = None,
-    behind: tuple[str, ...] = (),
+    behind: tuple[int, ...] = (),
 ) -> Reservation | None:
     """When `ask` fits if leases end as they should; None when it would not fit even after all of them.
 
@@ -148,7 +184,7 @@ def earliest(
     this waiter's, its time counts from then, and a promise that could not be kept is noted. `behind` is noted
     in the reservation.
     """
-    if kept is not None and kept.ticket != ticket:
+    if kept is not None and kept.number != number:
         kept = None
     since_ms = kept.since_ms if kept is not None else now_ms
     firm, trial = True, book.copy()
@@ -167,9 +203,9 @@ def earliest(
     if start_ms is None:
         return None
     trial.add_ask(ask)
-    note = _why_broken(kept, start_ms, firm, room, leases, now_ms) if kept is not None else ""
-    left = room.left(trial, ask)
-    return Reservation(ticket, start_ms, firm, since_ms, left, room.usable.units, note, behind)
+    units = room.usable_by(ask).units
+    note = _why_broken(kept, start_ms, firm, units, leases, now_ms) if kept is not None else ""
+    return Reservation(number, start_ms, firm, since_ms, room.left(trial, ask), units, note, behind)
 
 
 def _until_it_fits(
@@ -188,7 +224,7 @@ def _until_it_fits(
 
 
 def _why_broken(
-    kept: Reservation, start_ms: int, firm: bool, room: Room, leases: Sequence[Running], now_ms: int
+    kept: Reservation, start_ms: int, firm: bool, units: int, leases: Sequence[Running], now_ms: int
 ) -> str:
     if not kept.firm or (firm and start_ms <= kept.start_ms):
         return kept.note
@@ -201,8 +237,8 @@ def _why_broken(
     if frozen:
         first = min(frozen, key=lambda lease: lease.lease_id)
         return f"{first.lease_id} of {first.ask.holder} stands still, and its time with it"
-    if room.usable.units < kept.usable_units:
-        return f"usable units fell from {kept.usable_units} to {room.usable.units}"
+    if units < kept.usable_units:
+        return f"usable units fell from {kept.usable_units} to {units}"
     return "the node has less to give than when the time was promised"
 
 

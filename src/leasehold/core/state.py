@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from leasehold.core.book import Book
+from leasehold.core.jobs import Entry, Jobs
 from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
 from leasehold.model.addon import Addon
 from leasehold.model.event import Event
+from leasehold.model.job import Job, JobSpec, Terms
 from leasehold.model.learned import Learned
 from leasehold.model.lease import Flag, Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
@@ -36,6 +38,10 @@ PRETENDS = "pretends"
 ADDONS = "addons"
 TOKENS = "tokens"
 REVOKED = "revoked"
+JOBS = "jobs"
+TERMS = "terms"
+COLD_JOBS = "cold/jobs"
+"""The cold parts of jobs: their changes are written, and never stand in memory."""
 
 OWNERS = frozenset({WORDS, WINDOWS, PRETENDS})
 """The tables of the owner's word."""
@@ -64,15 +70,21 @@ RECORD_OF: dict[str, type] = {
     ADDONS: Addon,
     TOKENS: Token,
     REVOKED: Revoked,
+    TERMS: Terms,
+    JOBS: Job,
+    COLD_JOBS: JobSpec,
 }
-"""Every table with its record. The store's key is `/<table>/<key>`."""
+"""Every table with its record. The store's key is `/<table>/<key>`; a job's is `model.ids.sortable`."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One record's new value; None deletes it. `finished` moves it from the live part to the archive."""
+    """One record's new value; None deletes it. `finished` moves it from the live part to the archive.
+
+    The key is a text, a job's its number.
+    """
 
     table: str
-    key: str
+    key: Any
     record: Any
     finished: bool = False
 
@@ -106,7 +118,7 @@ class Outcome:
         self.numbers = 0
 
 
-Undo = tuple[str, str, Any, bool, Any]
+Undo = tuple[str, Any, Any, bool, Any]
 """Table, key, the record before (None where there was none), whether it was a finish, and the volatile part
 that went with it."""
 
@@ -130,14 +142,19 @@ class State:
         self.token_ids: dict[bytes, str] = {}
         self.revoked: dict[str, Revoked] = {}
         self.revoked_ids: dict[bytes, str] = {}
+        self.jobs: dict[int, Job] = {}
+        self.terms: dict[str, Terms] = {}
         self.book = Book()
-        self.line = Line()
+        self.line: Line[Waiter | Job | Entry] = Line()
+        self.queue = Jobs(self.line)
         self.sizes: dict[str, int] = {}
         self.calls_of: dict[str, int] = {}
         self.waiters_of: dict[str, int] = {}
         self.ended: OrderedDict[str, Lease] = OrderedDict()
         self.ended_shown = ended_shown
         self.unsettled: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}
+        """Records of jobs that can't be read, by their store key: they stay where they are, and are told."""
         self.braked: set[str] = set()
         self.resuming: dict[str, str] = {}
         # Volatile.
@@ -152,35 +169,45 @@ class State:
 
     def apply(self, change: Change) -> Undo:
         """Make a change and return its inverse. Raises InvariantBroken, with the table as it was."""
-        key = change.key
-        if change.table == FLOWS:  # Most changes by far, and nothing is indexed by them.
+        key, name = change.key, change.table
+        if name == JOBS:
+            return self._apply_job(key, change.record, change.finished)
+        if name == COLD_JOBS:
+            return (COLD_JOBS, key, None, False, None)
+        if name == FLOWS:  # Very many, and nothing is indexed by them.
             flow = self.flows.get(key)
             if change.record is not None:
                 self.flows[key] = change.record
             elif flow is not None:
                 del self.flows[key]
             return (FLOWS, key, flow, False, None)
-        table: dict[str, Any] = getattr(self, change.table)
+        table: dict[str, Any] = getattr(self, name)
         old = table.get(key)
         aux: Liveness | Presence | None = None
-        if change.table == LEASES:  # First, since the sums may refuse it: then the table stays as it was.
+        if name == LEASES:  # First, since the sums may refuse it: then the table stays as it was.
             aux = self._index_lease(old, change.record, change.finished)
         if change.record is None or change.finished:
             if old is not None:
                 del table[key]
         else:
             table[key] = change.record
-        if change.table == WAITERS:
+        if name == WAITERS:
             aux = self._index_waiter(key, old, change.record)
-        elif change.table == SEMAPHORES:
-            self._index_semaphore(key, change.record)
-        elif change.table == CALLS:
-            self._index_call(old, change.record)
-        elif change.table != LEASES:
-            self._index_said(change.table, old, change.record)
-        if self.unsettled and change.table == LEASES and change.record is None:
+        elif name != LEASES:
+            self._index_other(name, key, old, change.record)
+        if self.unsettled and name == LEASES and change.record is None:
             self.unsettled.pop(key, None)
-        return (change.table, key, old, change.finished, aux)
+        return (name, key, old, change.finished, aux)
+
+    def _apply_job(self, number: int, job: Job | None, finished: bool) -> Undo:
+        jobs = self.jobs
+        old, new = jobs.get(number), None if finished else job
+        self.queue.index(old, new)
+        if new is not None:
+            jobs[number] = new
+        elif old is not None:
+            del jobs[number]
+        return (JOBS, number, old, False, None)
 
     def take_back(self, undo: Undo) -> None:
         """Make the inverse of a change.
@@ -188,6 +215,11 @@ class State:
         Inverses are taken back in the reverse of the order in which they were made.
         """
         name, key, old, finished, aux = undo
+        if name == JOBS:
+            self._apply_job(key, old, False)
+            return
+        if name == COLD_JOBS:
+            return
         table: dict[str, Any] = getattr(self, name)
         new: Any = self.ended.pop(key, None) if finished else table.get(key)
         if old is None:
@@ -204,14 +236,20 @@ class State:
             self._index_waiter(key, new, old)
             if old is not None and aux is not None:
                 self.presence[key] = aux
-        elif name == SEMAPHORES:
-            self._index_semaphore(key, old)
-        elif name == CALLS:
-            self._index_call(new, old)
-            if new is None and old is not None:
-                self.calls.move_to_end(key, last=False)  # Only the oldest are ever forgotten: it was first.
         else:
-            self._index_said(name, new, old)
+            self._index_other(name, key, new, old)
+            if name == CALLS and new is None and old is not None:
+                self.calls.move_to_end(key, last=False)  # Only the oldest are ever forgotten: it was first.
+
+    def _index_other(self, name: str, key: str, old: Any, new: Any) -> None:
+        if name == SEMAPHORES:
+            self._index_semaphore(key, new)
+        elif name == CALLS:
+            self._index_call(old, new)
+        elif name == TERMS:
+            self._index_terms(key, new)
+        else:
+            self._index_said(name, old, new)
 
     def _index_lease(self, old: Lease | None, new: Lease | None, finished: bool) -> Liveness | None:
         if new is not None and not finished and (new.brake is not None or Flag.RESUMED in new.flags):
@@ -245,7 +283,7 @@ class State:
     def _index_waiter(self, key: str, old: Waiter | None, new: Waiter | None) -> Presence | None:
         gone = None
         if old is not None:
-            self.line.remove(key)
+            self.line.remove(old.number)
             self.resuming.pop(old.resumes, None)
             count(self.waiters_of, old.ask.holder, -1)
             if new is None:
@@ -268,6 +306,12 @@ class State:
             count(self.calls_of, old.principal, -1)
         if new is not None:
             count(self.calls_of, new.principal, 1)
+
+    def _index_terms(self, key: str, new: Terms | None) -> None:
+        if new is None:
+            self.queue.forget_terms(key)
+        elif key not in self.queue.terms_used:
+            self.queue.unused[key] = None
 
     def _index_said(self, table: str, old: Any, new: Any) -> None:
         """The tables that people change by hand, seldom."""

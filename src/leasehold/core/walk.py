@@ -1,261 +1,360 @@
-"""One pass through the line in the order of QUEUE-6, trying dispatches on a scratch copy of the tags.
+"""One pass through the line in the order of QUEUE-6, trying dispatches on tags of its own.
 
 At each level the child with the least start tag comes first; equal ones go by the oldest number that waits in
-them, lanes by priority. Within a lane it is the static key. The line itself is not changed, and must not
-change during the pass.
+them, lanes by priority. Within a lane it is the static key. Neither the line nor the flows are changed, and
+the line must not change during the pass. Nothing is looked at before its turn: of a million entries the pass
+sees those that it shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
+from typing import Generic, TypeVar
 
 from leasehold.core import order
-from leasehold.core.branch import Branch, Key, Lane, Place, Shape
+from leasehold.core.branch import Branch, Lane, Row, Standing
 from leasehold.model.charge import Charge
-from leasehold.model.line import Waiter
+from leasehold.model.lease import Ask
+from leasehold.model.line import Flow, Here
 from leasehold.model.settings import LineSettings
 
+Entry = TypeVar("Entry", bound=Standing)
 
-class LaneWalk:
-    """One lane during the pass: the next waiter of each shape that is still looked at, the least first."""
+Children = list[tuple[int, int, str]]
+"""A heap of those children that are still looked at: (start tag, tie, key)."""
 
-    __slots__ = ("_heads", "_shown", "lane")
+BEFORE_ALL = -1
+"""The start tag of a strict lane that is late: less than any."""
 
-    def __init__(self, lane: Lane, dropped: set[Shape], shown: Callable[[str], bool]) -> None:
+
+class LaneWalk(Generic[Entry]):
+    """One lane during the pass: its tag, and the next entry of each row, the least first."""
+
+    __slots__ = ("finish", "heads", "key", "lane", "skipped", "weight")
+
+    def __init__(self, lane: Lane, finish: int) -> None:
+        self.key = lane.key
         self.lane = lane
-        self._shown = shown
-        self._heads: list[tuple[Key, Shape, Iterator[Key]]] = []
-        for shape, heap in lane.shapes.items():
-            if shape not in dropped:
-                rising = heap.rising()
-                key = self._next(rising)
-                if key is not None:
-                    self._heads.append((key, shape, rising))
-        # Keys differ, so neither shapes nor iterators are ever compared.
-        heapify(self._heads)
-
-    def _next(self, rising: Iterator[Key]) -> Key | None:
-        for key in rising:
-            if self._shown(key[2]):
-                return key
-        return None
-
-    def head(self, dropped: set[Shape]) -> tuple[Key, Shape] | None:
-        """The least waiter that was not taken yet, of a shape that was not dropped."""
-        heads = self._heads
-        while heads:
-            key, shape, _ = heads[0]
-            if shape not in dropped:
-                return key, shape
-            heappop(heads)
-        return None
-
-    def advance(self) -> None:
-        """Go on to the next waiter of the shape that stands first."""
-        _, shape, rising = heappop(self._heads)
-        key = self._next(rising)
-        if key is not None:
-            heappush(self._heads, (key, shape, rising))
-
-    def drop(self) -> None:
-        """Look no more at the shape that stands first."""
-        heappop(self._heads)
+        self.finish = finish
+        self.weight = 0
+        """0 as long as nothing was charged to it."""
+        self.heads: list[tuple[int, int, Entry, Row, Iterator[int]]] | None = None
+        self.skipped: set[int] = set()
 
 
 class BranchWalk:
-    """A tenant or holder during the pass: its children that are still looked at, by (start tag, tie)."""
+    """A tenant, a holder, or the root of all tenants during the pass: its tags, and its children."""
 
-    __slots__ = ("_next", "_numbers", "branch", "children")
+    __slots__ = ("_next", "_numbers", "branch", "children", "finish", "key", "virtual", "weight")
 
-    def __init__(self, branch: Branch) -> None:
+    def __init__(self, branch: Branch, flow: Flow | None) -> None:
+        self.key = branch.key
         self.branch = branch
-        self.children: list[tuple[int, int, str]] = []
-        self._numbers: Iterator[tuple[int, str]] | None = None
-        self._next: tuple[int, str] | None = None
+        self.finish = flow.finish if flow is not None else 0
+        self.virtual = flow.virtual if flow is not None else 0
+        self.weight = 0
+        self.children: Children | None = None
+        self._numbers: Iterator[int] | None = None
+        self._next: int | None = None
 
-    def oldest(self, dispatched: set[str], last: int) -> int:
+    def oldest(self, dispatched: set[int], last: int) -> int:
         """The least number below this branch that was not dispatched; `last` when none is left."""
         if self._numbers is None:
-            self._numbers = self.branch.numbers.rising()
+            self._numbers = iter(self.branch.numbers)
             self._next = next(self._numbers, None)
-        while self._next is not None:
-            number, ticket = self._next
-            if ticket not in dispatched:
-                return number
+        while self._next is not None and self._next in dispatched:
             self._next = next(self._numbers, None)
-        return last
+        return last if self._next is None else self._next
 
 
-class Walk:
-    """`next` shows a waiter; then `take`, `skip_shape` or `drop_shape` says what became of it."""
+class Walk(Generic[Entry]):
+    """`next` shows an entry; then `take` says that it is dispatched, or another what else became of it."""
 
     def __init__(
         self,
-        tenants: Mapping[str, Branch],
-        places: Mapping[str, Place],
+        root: Branch,
+        entries: Mapping[int, Entry],
         shapes: int,
         flows: order.Flows,
         settings: LineSettings,
         now_ms: int,
         cost: Callable[[Charge], int],
-        here: Callable[[str], bool],
+        here: Callable[[Entry], Here] | None,
     ) -> None:
-        self._root = tenants
-        self._places = places
+        self._entries = entries
         self._shapes = shapes
         self._here = here
-        self._flows = order.Overlay(flows)
+        self._base = flows
         self._settings = settings
         self._now_ms = now_ms
         self._cost = cost
-        self._dropped: set[Shape] = set()
-        self._hidden: set[str] = set()
-        self._dispatched: set[str] = set()
-        self._tenants: list[tuple[int, int, str]] | None = None
+        self._dropped: set[int] = set()
+        self._hidden: set[int] = set()
+        self._dispatched: set[int] = set()
+        self._root = BranchWalk(root, flows.get(order.ROOT))
         self._branches: dict[str, BranchWalk] = {}
-        self._lanes: dict[str, LaneWalk] = {}
-        self._path: tuple[BranchWalk, BranchWalk, LaneWalk] | None = None
-        self._shown: Waiter | None = None
-        self._shape: Shape = ()
+        self._lanes: dict[str, LaneWalk[Entry]] = {}
+        self._charged: dict[str, BranchWalk | LaneWalk[Entry]] = {}
+        self._works: dict[Ask, int] = {}
+        self._ask: Ask | None = None
+        self._work = 0
+        self._path: tuple[BranchWalk, BranchWalk, LaneWalk[Entry]] | None = None
+        self._shown: Entry | None = None
+        self._done: LaneWalk[Entry] | None = None
 
     # -- looking
 
-    def next(self) -> Waiter | None:
-        """The first waiter of those left; None when there are none."""
-        if self._tenants is None:
-            self._tenants = self._sorted(order.ROOT, self._root)
-        while self._tenants and len(self._dropped) < self._shapes:
-            tenant = self._branch(self._root[self._tenants[0][2]])
-            while tenant.children:
-                holder_branch = tenant.branch.children[tenant.children[0][2]]
-                assert isinstance(holder_branch, Branch)
-                holder = self._branch(holder_branch)
-                if self._show(tenant, holder):
-                    return self._shown
-                heappop(tenant.children)
-            heappop(self._tenants)
-        self._path = None
+    def next(self) -> Entry | None:
+        """The first entry of those left; None when there are none."""
+        if self._done is not None:
+            self._advance(self._done)
+            self._done = None
+        root = self._root
+        tenants = root.children if root.children is not None else self._open(root)
+        while tenants and len(self._dropped) < self._shapes:
+            tenant = self._branch(root, tenants[0][2])
+            holders = tenant.children if tenant.children is not None else self._open(tenant)
+            while holders:
+                holder = self._branch(tenant, holders[0][2])
+                shown = self._show(tenant, holder)
+                if shown is not None:
+                    return shown
+                heappop(holders)
+            heappop(tenants)
+        self._shown = None
         return None
 
-    def _show(self, tenant: BranchWalk, holder: BranchWalk) -> bool:
-        """Find the first waiter below a holder."""
+    @property
+    def row(self) -> Row:
+        """The row of the entry that is shown."""
+        assert self._path is not None, "nobody is shown"
+        assert self._path[2].heads, "nobody is shown"
+        return self._path[2].heads[0][3]
+
+    def _show(self, tenant: BranchWalk, holder: BranchWalk) -> Entry | None:
+        """Find the first entry below a holder."""
+        lanes = holder.children if holder.children is not None else self._open(holder)
         if self._settings.strict:
-            self._put_late_first(holder)
-        while holder.children:
-            lane_key = holder.children[0][2]
-            lane = self._lane(holder, lane_key)
-            head = lane.head(self._dropped)
-            if head is not None:
+            self._put_late_first(holder, lanes)
+        while lanes:
+            lane = self._lane(holder, lanes[0][2])
+            shown = self._head(lane)
+            if shown is not None:
                 self._path = (tenant, holder, lane)
-                self._shape = head[1]
-                self._shown = self._places[head[0][2]].waiter
-                return True
-            heappop(holder.children)
-        return False
+                self._shown = shown
+                return shown
+            heappop(lanes)
+        return None
 
-    def _put_late_first(self, holder: BranchWalk) -> None:
+    def _head(self, lane: LaneWalk[Entry]) -> Entry | None:
+        """The least entry of a lane that was not taken yet, is here, and whose shape is looked at."""
+        heads = lane.heads if lane.heads is not None else self._open_lane(lane)
+        here = self._here
+        while heads:
+            _, _, entry, row, _ = heads[0]
+            if row.shape_number in self._dropped or row.shape_number in lane.skipped:
+                heappop(heads)
+            elif here is None or here(entry):
+                return entry
+            elif row.kind:
+                heappop(heads)
+            else:
+                self._advance(lane)
+        return None
+
+    def _advance(self, lane: LaneWalk[Entry]) -> None:
+        """Go on to the next entry of the row that stands first in a lane."""
+        heads = lane.heads
+        assert heads
+        _, _, _, row, rising = heads[0]
+        for number in rising:
+            if number not in self._hidden:
+                entry = self._entries[number]
+                heapreplace(heads, (entry.due_ms, number, entry, row, rising))
+                return
+        heappop(heads)
+
+    def _open_lane(self, lane: LaneWalk[Entry]) -> list[tuple[int, int, Entry, Row, Iterator[int]]]:
+        heads: list[tuple[int, int, Entry, Row, Iterator[int]]] = []
+        for row in lane.lane.rows.values():
+            if row.shape_number not in self._dropped:
+                rising = iter(row.keys)
+                for number in rising:
+                    if number not in self._hidden:
+                        entry = self._entries[number]
+                        heads.append((entry.due_ms, number, entry, row, rising))
+                        break
+        heapify(heads)  # Numbers differ, so what comes behind them is never compared.
+        lane.heads = heads
+        return heads
+
+    def _put_late_first(self, holder: BranchWalk, lanes: Children) -> None:
         """Strict lanes whose first key lies in the past go first, the most late of them first of all."""
-        late: list[tuple[Key, int]] = []
-        for at, (_, _, lane_key) in enumerate(holder.children):
-            lane = self._lane(holder, lane_key)
+        late: list[tuple[int, int, int]] = []
+        for at, (_, _, key) in enumerate(lanes):
+            lane = self._lane(holder, key)
             if lane.lane.priority in self._settings.strict:
-                head = lane.head(self._dropped)
-                if head is not None and head[0][0] <= self._now_ms:
-                    late.append((head[0], at))
+                head = self._head(lane)
+                if head is not None and head.due_ms <= self._now_ms:
+                    late.append((head.due_ms, head.number, at))
         if late:
-            at = min(late)[1]
-            _, tie, key = holder.children.pop(at)
-            holder.children.append((-1, tie, key))
-            heapify(holder.children)
+            _, tie, key = lanes.pop(min(late)[2])
+            lanes.append((BEFORE_ALL, tie, key))
+            heapify(lanes)
 
-    def _branch(self, branch: Branch) -> BranchWalk:
-        walk = self._branches.get(branch.key)
-        if walk is None:
-            walk = self._branches[branch.key] = BranchWalk(branch)
-            walk.children = self._sorted(branch.key, branch.children)
-        return walk
+    def _branch(self, parent: BranchWalk, key: str) -> BranchWalk:
+        found = self._branches.get(key)
+        if found is None:
+            branch = parent.branch.children[key]
+            assert isinstance(branch, Branch)
+            found = self._branches[key] = BranchWalk(branch, self._base.get(key))
+        return found
 
-    def _lane(self, holder: BranchWalk, key: str) -> LaneWalk:
-        walk = self._lanes.get(key)
-        if walk is None:
+    def _lane(self, holder: BranchWalk, key: str) -> LaneWalk[Entry]:
+        found = self._lanes.get(key)
+        if found is None:
             lane = holder.branch.children[key]
             assert isinstance(lane, Lane)
-            walk = self._lanes[key] = LaneWalk(lane, self._dropped, self._is_shown)
-        return walk
+            flow = self._base.get(key)
+            found = self._lanes[key] = LaneWalk(lane, flow.finish if flow is not None else 0)
+        return found
 
-    def _is_shown(self, ticket: str) -> bool:
-        return ticket not in self._hidden and self._here(ticket)
-
-    def _sorted(self, parent_key: str, children: Mapping[str, Branch | Lane]) -> list[tuple[int, int, str]]:
-        parent = self._flows.get(parent_key)
-        virtual = parent.virtual if parent is not None else 0
-        flow_of = self._flows.get
-        found = []
-        for key, child in children.items():
-            flow = flow_of(key)
+    def _open(self, parent: BranchWalk) -> Children:
+        """Sort the children of a branch by their start tags."""
+        virtual = parent.virtual
+        flow_of = self._base.get
+        known = self._charged
+        found: Children = []
+        for key, child in parent.branch.children.items():
+            flow = known.get(key) or flow_of(key)  # Somebody may have been taken first.
             start = flow.finish if flow is not None and flow.finish > virtual else virtual
             found.append((start, child.priority if isinstance(child, Lane) else child.oldest, key))
         heapify(found)
+        parent.children = found
         return found
 
-    # -- telling what became of the waiter that was shown
+    # -- telling what became of the entry that was shown
 
     def take(self) -> None:
         """It is dispatched: the tags move, and others of its shape may follow."""
-        waiter, path = self._standing()
-        path[2].advance()
-        self._dispatch(waiter)
-        self._sort_again(path)
+        entry = self._standing()
+        assert self._path is not None
+        tenant, holder, lane = self._path
+        self._done = lane
+        self._dispatched.add(entry.number)
+        self._charge(entry.ask, tenant, holder, lane)
+        root, lanes, holders = self._root, holder.children, tenant.children
+        tenants = root.children
+        assert lanes is not None
+        assert holders is not None
+        assert tenants is not None
+        # Locks alone moved no tag, but perhaps who is the oldest.
+        if len(lanes) > 1:
+            _restart(lanes, holder.virtual, lane.finish, lane.lane.priority)
+        if len(holders) > 1:
+            tie = holder.oldest(self._dispatched, holders[0][1])
+            _restart(holders, tenant.virtual, holder.finish, tie)
+        if len(tenants) > 1:
+            tie = tenant.oldest(self._dispatched, tenants[0][1])
+            _restart(tenants, root.virtual, tenant.finish, tie)
 
     def skip_shape(self) -> None:
-        """Nobody of its flow and shape is looked at any more."""
-        self._standing()[1][2].drop()
+        """Nobody of its lane and shape is looked at any more."""
+        self._standing()
+        assert self._path is not None
+        self._path[2].skipped.add(self.row.shape_number)
+
+    def pass_over(self) -> None:
+        """It alone is not dispatched; others of its row may follow."""
+        self._standing()
+        assert self._path is not None
+        self._done = self._path[2]
+
+    def skip_row(self) -> None:
+        """Nobody of its row is looked at any more."""
+        self._standing()
+        assert self._path is not None
+        assert self._path[2].heads
+        heappop(self._path[2].heads)
 
     def drop_shape(self) -> None:
         """Nobody of its shape is looked at any more, in any flow."""
         self._standing()
-        self._dropped.add(self._shape)
+        self._dropped.add(self.row.shape_number)
 
-    def take_first(self, waiter: Waiter) -> None:
-        """Dispatch a waiter out of turn, before the first `next`."""
-        self.leave_out(waiter.ticket)
-        self._dispatch(waiter)
+    def take_first(self, entry: Entry) -> None:
+        """Dispatch an entry out of turn, before the first `next`."""
+        self.leave_out(entry.number)
+        self._dispatched.add(entry.number)
+        tenant_key, holder_key, lane_key = order.flow_keys(entry.ask)
+        tenant = self._branch(self._root, tenant_key)
+        holder = self._branch(tenant, holder_key)
+        self._charge(entry.ask, tenant, holder, self._lane(holder, lane_key))
 
-    def leave_out(self, ticket: str) -> None:
-        """Never show this waiter. Before the first `next`."""
-        assert self._tenants is None, "out of turn is before the first turn"
-        self._hidden.add(ticket)
+    def leave_out(self, number: int) -> None:
+        """Never show this entry. Before the first `next`."""
+        assert self._root.children is None, "out of turn is before the first turn"
+        self._hidden.add(number)
 
-    def _standing(self) -> tuple[Waiter, tuple[BranchWalk, BranchWalk, LaneWalk]]:
-        assert self._shown is not None, "nobody is shown"
-        assert self._path is not None, "nobody is shown"
+    def flows(self) -> list[Flow]:
+        """The flows that were charged, as they stand now: the root and whatever was taken below it."""
+        if not self._charged:
+            return []
+        changed = [Flow(order.ROOT, 0, self._root.virtual)]
+        for key, walk in self._charged.items():
+            changed.append(Flow(key, walk.finish, walk.virtual if isinstance(walk, BranchWalk) else 0))
+        return changed
+
+    def _standing(self) -> Entry:
         shown, self._shown = self._shown, None
-        return shown, self._path
+        assert shown is not None, "nobody is shown"
+        return shown
 
-    def _dispatch(self, waiter: Waiter) -> None:
-        self._dispatched.add(waiter.ticket)
-        if waiter.ask.charge.is_work:
-            cost = self._cost(waiter.ask.charge)
-            for flow in order.charged(self._flows, waiter.ask, cost, self._settings):
-                self._flows.changed[flow.key] = flow
+    def _charge(self, ask: Ask, tenant: BranchWalk, holder: BranchWalk, lane: LaneWalk[Entry]) -> None:
+        """Move the tags as `order.charged` does."""
+        if ask is not self._ask:
+            self._ask, self._work = ask, self._work_of(ask)
+        work = self._work
+        if not work:
+            return
+        if not lane.weight:
+            self._weigh(ask, tenant, holder, lane)
+        root = self._root
+        start = tenant.finish
+        if start < root.virtual:
+            start = root.virtual
+        root.virtual = start
+        tenant.finish = start - (-work // tenant.weight)
+        start = holder.finish
+        if start < tenant.virtual:
+            start = tenant.virtual
+        tenant.virtual = start
+        holder.finish = start - (-work // holder.weight)
+        start = lane.finish
+        if start < holder.virtual:
+            start = holder.virtual
+        holder.virtual = start
+        lane.finish = start - (-work // lane.weight)
 
-    def _sort_again(self, path: tuple[BranchWalk, BranchWalk, LaneWalk]) -> None:
-        """File the lane, holder and tenant that stood first under their new tags (locks alone moved none)."""
-        tenant, holder, lane = path
-        assert self._tenants is not None
-        self._restart(holder.children, holder.branch.key, lane.lane.priority)
-        last = tenant.children[0][1]
-        self._restart(tenant.children, tenant.branch.key, holder.oldest(self._dispatched, last))
-        last = self._tenants[0][1]
-        self._restart(self._tenants, order.ROOT, tenant.oldest(self._dispatched, last))
+    def _work_of(self, ask: Ask) -> int:
+        work = self._works.get(ask)
+        if work is None:
+            work = self._cost(ask.charge) * max(1, ask.expected_ms) if ask.charge.is_work else 0
+            self._works[ask] = work
+        return work
 
-    def _restart(self, children: list[tuple[int, int, str]], parent_key: str, tie: int) -> None:
-        key = heappop(children)[2]
-        parent = self._flows.get(parent_key)
-        heappush(children, (order.start_tag(self._flows.get(key), parent), tie, key))
-        virtual = parent.virtual if parent is not None else 0
-        if children[0][0] < virtual:
-            # V went past others' tags (a strict lane was served before its turn): they all start at V now.
-            children[:] = [(max(start, virtual), tie, key) for start, tie, key in children]
-            heapify(children)
+    def _weigh(self, ask: Ask, tenant: BranchWalk, holder: BranchWalk, lane: LaneWalk[Entry]) -> None:
+        """The first charge to a lane: from now on it has a weight, and changed tags."""
+        tenant.weight, holder.weight, lane.weight = order.weights(ask, self._settings)
+        for walk in (tenant, holder, lane):
+            self._charged[walk.key] = walk
+
+
+def _restart(children: Children, virtual: int, finish: int, tie: int) -> None:
+    """File the child that stood first under its new tag. `virtual`: its parent's V."""
+    heapreplace(children, (max(finish, virtual), tie, children[0][2]))
+    if children[0][0] < virtual:
+        # V went past others' tags (a strict lane was served before its turn): they all start at V now.
+        children[:] = [(max(start, virtual), tie, key) for start, tie, key in children]
+        heapify(children)

@@ -99,6 +99,12 @@ class RateLimited(LeaseholdError):
     code = "RATE_LIMITED"
 
 
+class QueueFull(LeaseholdError):
+    """As many jobs are live as are taken (QUEUE-3)."""
+
+    code = "QUEUE_FULL"
+
+
 class Unavailable(LeaseholdError):
     """Nothing was done; the same call may work later."""
 

@@ -41,7 +41,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _S.CANCELED: frozenset({_S.QUEUED}),
     _S.EXPIRED: frozenset({_S.QUEUED}),
 }
-"""The one table of transitions. What has ended other than DONE goes back to the queue when somebody retries it.
+"""The one table of transitions. What ended other than DONE goes back to the queue when somebody retries it.
 
 QUEUED becomes RUNNING at once when a worker claims it: the claim is offer and acknowledgement in one.
 """
@@ -91,12 +91,13 @@ class Retry(msgspec.Struct, frozen=True, gc=False):
 class Terms(msgspec.Struct, frozen=True, gc=False):
     """What like jobs have in common. Interned: jobs of equal terms share one object, stored once.
 
-    `needs` are the capabilities that a worker must have (RUNNER for commands). `max_runtime_ms` 0: none.
-    `gang` leases start together or not at all (QUEUE-20); `ask` is what one of them is charged.
+    `key` is made of all the rest. `ask.needs` are the capabilities that a worker must have (RUNNER for
+    commands). `max_runtime_ms` 0: none. `gang` leases start together or not at all (QUEUE-20); `ask` is what
+    one of them is charged.
     """
 
+    key: str
     ask: Ask
-    needs: tuple[str, ...] = ()
     start: Start = Start.QUIET
     max_runtime_ms: int = 0
     max_attempts: int = 1
@@ -138,8 +139,10 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     `number` orders submissions and is the id (`model.ids`). `due_ms` is QUEUE-6's static key on the ledger's
     clock. Times of people (`…_wall_ms`, 0: none) follow the wall clock. `generation` counts how often it was
     handed out, `attempts` how often it was executed on its own account, `lost` how often its lease was.
+    `not_before_ms` is the end of a back-off, and of a running one that is cancelled the end of its grace.
     `waits_for` are the jobs of `after` that have not ended yet. Under a session `lease_id` is the session's,
-    `token` its token. `cancel` is who asked for its end while it runs, and `end` how it ended.
+    `token` its token. `cancel` is who asked for its end while it runs, and `end` how it ended. `size` is that
+    of its payload in bytes. `index` is its place in an array of jobs, from 1; 0: in none.
     """
 
     number: int
@@ -158,6 +161,8 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     after_any: bool = False
     waits_for: tuple[int, ...] = ()
     unique: str = ""
+    size: int = 0
+    index: int = 0
     lease_id: str = ""
     token: int = 0
     worker: str = ""
@@ -169,13 +174,17 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     """What the next attempt is given instead of what was asked, after one ran out of memory; 0: as asked."""
     end: End | None = None
     past: tuple[Attempt, ...] = ()
-    index: int = 0
-    """Its place in an array of jobs, from 1; 0: in none."""
 
     @property
     def ask(self) -> Ask:
         """What it asks of the line, as `Terms` say."""
         return self.terms.ask
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What a worker must be able to do for it: its type, then what else it needs."""
+        ask = self.terms.ask
+        return (ask.job_type, *ask.needs)
 
 
 class JobSpec(msgspec.Struct, frozen=True, gc=False):

@@ -128,7 +128,9 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     `expected_ms` is what the order charges. `disk` names the disk that `disk_write_heavy` is about.
     `notice` is a sentence for the answer where the request was judged as something less than was asked.
     `instead_of` is the lost lease whose work goes on under this one (LEASE-28). `guard` makes it a standing
-    lease. `limits` is what its bound processes are to be held to (LEASE-23), None: to nothing.
+    lease. `limits` is what its bound processes are to be held to (LEASE-23), None: to nothing. `is_job`
+    stands for a job of the queue, which only a worker with these `needs` can do; `anyway` for one past its
+    `start_anyway_by`, which neither waits for quiet nor is held to the curve (QUEUE-19).
     """
 
     holder: str
@@ -151,6 +153,14 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     instead_of: str = ""
     guard: Guard | None = None
     limits: Limits | None = None
+    is_job: bool = False
+    needs: tuple[str, ...] = ()
+    anyway: bool = False
+
+    @property
+    def waits_for_quiet(self) -> bool:
+        """Whether the quiet gate stands before it (LEASE-4)."""
+        return self.quiet_gate and self.priority > Priority.HIGH and not self.anyway
 
     @property
     def presses(self) -> bool:
@@ -195,7 +205,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     """The durable record (LEASE-3). Deadlines and progress are volatile and stand in `Liveness`.
 
     `granted_ms` is on the ledger's clock, `granted_wall_ms` and `ended_wall_ms` are wall time for people.
-    `stood_ms` is how long its work stood still in freezes that are over; what it ran is without them.
+    `stood_ms` is how long its work stood still in freezes that are over; what it ran is without them. `job`
+    is the number of the job whose attempt it is, 0: of none.
     """
 
     lease_id: str
@@ -213,6 +224,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     usage: Usage = Usage()
     brake: Brake | None = None
     stood_ms: int = 0
+    job: int = 0
 
     @property
     def is_frozen(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import msgspec
 
 from leasehold.model.lease import Ask
@@ -26,6 +28,21 @@ class Waiter(msgspec.Struct, frozen=True, gc=False):
     call_hash: bytes = b""
     resumes: str = ""
 
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """None: whoever asked for the lease does the work himself."""
+        return ()
+
+
+class Here(IntEnum):
+    """Whether whoever stands in the line could be told now that its turn has come."""
+
+    AWAY = 0
+    """Passed over, at no loss of place."""
+    KEEPS = 1
+    """Not granted now, but its room is kept back."""
+    READY = 2
+
 
 class Presence(msgspec.Struct):
     """Whether a waiter's caller is there: mutable and volatile.
@@ -37,6 +54,12 @@ class Presence(msgspec.Struct):
     held: bool
     reserves_until_ms: int
     forget_ms: int
+
+    def here(self, now_ms: int) -> Here:
+        """What that means for the line at this moment."""
+        if self.held:
+            return Here.READY
+        return Here.KEEPS if now_ms < self.reserves_until_ms else Here.AWAY
 
 
 class Flow(msgspec.Struct, frozen=True, gc=False):

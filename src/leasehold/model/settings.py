@@ -55,6 +55,19 @@ class LineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reserve_slack_ms: int = 2_000
 
 
+class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """QUEUE-3, 4, 10, 14. `bytes_max` is over the payloads of live jobs; `demand_ms` is how long a poll tells
+    that its worker is there; `runner_at_once` 0: as many commands at a time as have room.
+    """
+
+    jobs_max: int = 2_000_000
+    bytes_max: int = 8 << 30
+    offer_ms: int = 30_000
+    demand_ms: int = 60_000
+    kept_days: int = 30
+    runner_at_once: int = 0
+
+
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """LEASE-4, LEASE-8, LEASE-27, OPS-31."""
 
@@ -83,3 +96,4 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease: LeaseSettings = LeaseSettings()
     line: LineSettings = LineSettings()
     limits: LimitSettings = LimitSettings()
+    queue: QueueSettings = QueueSettings()

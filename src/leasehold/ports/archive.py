@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -35,11 +35,14 @@ class Archive(Protocol):
     ) -> Sequence[tuple[str, bytes]]:
         """Finished records under `prefix`, newest first; `before` is the last key of the page before (≤
         1,000).
+
+        A job that ended more than once comes once, as it last ended. One that lives again comes too: who
+        knows what lives leaves it out.
         """
         ...
 
     async def find(self, key: str) -> bytes | None:
-        """One finished record by its key."""
+        """One finished record by its key; where it ended more than once, as it last did."""
         ...
 
     async def events(self, *, after: int, limit: int) -> Sequence[bytes]:
@@ -70,10 +73,14 @@ class Archive(Protocol):
         """Records of the audit by their numbers, ascending (≤ 1,000)."""
         ...
 
-    async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
+    async def prune(
+        self, *, before_wall_ms: int, bytes_max: int, apart: Mapping[str, int] | None = None
+    ) -> int:
         """Drop the oldest that is past its time or over the size, a slice per call.
 
-        The audit has a bound of its own, in rows: events by the million must not push it out. Returns how
-        many rows went, 0 when it is done.
+        `apart` gives finished records of a noun (`/jobs/`) a time of their own. The size is that of finished
+        records, their cold rows, and events. With the last end of a key goes its cold row, in the same
+        transaction, unless the key lives again. The audit has a bound of its own, in rows: events by the
+        million must not push it out. Returns how many rows went, 0 when it is done.
         """
         ...

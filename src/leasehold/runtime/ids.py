@@ -53,6 +53,11 @@ def new_token() -> str:
     return TOKEN_PREFIX + urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
 
 
+def digest(data: bytes) -> str:
+    """80 bits of a hash, as 20 hex digits: a key for what is equal."""
+    return hashlib.blake2b(data, digest_size=10).hexdigest()
+
+
 def token_hash(token: str | bytes) -> bytes:
     """What is kept of a token. It is random, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()

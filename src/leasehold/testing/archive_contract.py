@@ -170,6 +170,70 @@ class ArchiveContract:
             assert await live(store) == {"/leases/live": b"x"}
             assert await archive.find("/leases/old-7") is None
 
+    @pytest.mark.requirement("QUEUE-14")
+    @awaited
+    async def test_a_noun_may_have_a_time_of_its_own(self, subject: ArchiveSubject) -> None:
+        """Finished jobs go sooner, or stay longer, than everything else, however they lie among it."""
+        async with beside(subject) as (store, archive):
+            for day in range(1, 5):
+                subject.wall_ms = day * DAY_MS
+                rows = [(f"/{noun}/{day}-{n:03}", b"x") for n in range(400) for noun in ("jobs", "leases")]
+                number = {"first_event": day, "last_event": day}
+                await store.commit(Batch(day, finishes=rows, events=b"%d" % day, **number))  # type: ignore[arg-type]
+
+            async def left(jobs_day: int, others_day: int) -> tuple[set[str], set[str], int]:
+                apart = {"/jobs/": jobs_day * DAY_MS}
+                while await archive.prune(before_wall_ms=others_day * DAY_MS, bytes_max=ALL, apart=apart):
+                    pass
+                jobs, leases = [
+                    {key.split("-")[0] for key, _ in await archive.finished(f"/{noun}/", limit=1_000)}
+                    for noun in ("jobs", "leases")
+                ]
+                return jobs, leases, len(await archive.events(after=0, limit=9))
+
+            assert await left(3, 1) == ({"/jobs/3", "/jobs/4"}, {"/leases/2", "/leases/3", "/leases/4"}, 4)
+            assert await archive.find("/leases/1-007") == b"x"
+            assert await archive.find("/jobs/2-007") is None
+            assert await left(3, 5) == ({"/jobs/3", "/jobs/4"}, set(), 0)
+
+    @pytest.mark.requirement("QUEUE-14")
+    @awaited
+    async def test_a_job_that_ended_twice_is_listed_once(self, subject: ArchiveSubject) -> None:
+        """Pages by cursor come to an end, and show each job as it last ended, in the order of those ends."""
+        keys = [f"/jobs/{sortable(number)}" for number in range(1, 10)]
+        async with beside(subject) as (store, archive):
+            await store.commit(Batch(1, finishes=[(key, b"first") for key in keys]))
+            await store.commit(Batch(2, puts=[(key, b"again") for key in keys[2:6]]))
+            await store.commit(Batch(3, finishes=[(key, b"second") for key in keys[2:6]]))
+            await store.commit(Batch(4, finishes=[(keys[3], b"third")]))
+            wanted = [(keys[3], b"third"), *((keys[n], b"second") for n in (5, 4, 2))]
+            wanted += [(keys[n], b"first") for n in (8, 7, 6, 1, 0)]
+            seen: list[tuple[str, bytes]] = []
+            while page := await archive.finished("/jobs/", limit=2, before=seen[-1][0] if seen else None):
+                seen.extend(page)
+                assert len(seen) <= len(keys)
+            assert seen == wanted
+            assert await archive.find(keys[3]) == b"third"
+
+    @pytest.mark.requirement("LEASE-16", "QUEUE-14")
+    @awaited
+    async def test_what_lives_costs_the_history_nothing(self, subject: ArchiveSubject) -> None:
+        """Its size is that of what has ended, payloads with it; a queue of any length is no part of that."""
+        async with beside(subject) as (store, archive):
+            keys = [f"/jobs/{sortable(number)}" for number in range(1, 101)]
+            puts = [row for key in keys for row in ((key, b"hot"), (cold_key(key), b"c" * 10_000))]
+            await store.commit(Batch(1, puts=puts, finishes=[("/leases/a", b"end")]))
+            assert await archive.prune(before_wall_ms=0, bytes_max=100_000) == 0
+            await store.commit(Batch(2, finishes=[(key, b"end") for key in keys[:9]]))
+            assert await archive.prune(before_wall_ms=0, bytes_max=100_000) == 0
+            await store.commit(Batch(3, finishes=[(key, b"end") for key in keys[9:12]]))
+            assert await archive.prune(before_wall_ms=0, bytes_max=100_000) > 0
+            assert await archive.find(keys[0]) is None
+            assert (await store.read([cold_key(key) for key in keys[:12]])) == {}
+            assert len(await store.read([cold_key(key) for key in keys[12:]])) == 88
+            await store.commit(Batch(4, finishes=[(keys[50], b"end")]))
+            assert await archive.prune(before_wall_ms=0, bytes_max=100_000) == 0, "what went counts no more"
+
     @pytest.mark.requirement("LEASE-16")
     @awaited
     async def test_over_its_size_the_oldest_goes_first(self, subject: ArchiveSubject) -> None:

@@ -202,6 +202,6 @@ class SimulatedServer:
         then = plan_now(state, settings, now_ms - ago_ms) if plan is not None and plan.grants else None
         if then is None or plan is None:
             return
-        both = {each.ticket for each in then.grants} & {each.ticket for each in plan.grants}
+        both = {each.number for each in then.grants} & {each.number for each in plan.grants}
         if both:
-            self.model.fail("LEASE-7", f"{min(both)} has fitted for {ago_ms} ms and was not granted")
+            self.model.fail("LEASE-7", f"number {min(both)} has fitted for {ago_ms} ms and was not granted")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from leasehold.core import order
 from leasehold.core.book import Book
-from leasehold.core.line import Line
+from leasehold.core.line import Line, Standing
 from leasehold.model.charge import Charge, Totals
+from leasehold.model.job import Job, JobState, Terms
 from leasehold.model.lease import Ask, Constraint, Lease, LeaseState
-from leasehold.model.line import Presence, Waiter
+from leasehold.model.line import Here, Presence, Waiter
 from leasehold.model.node import NodeView, State
 from leasehold.model.priority import Priority
 from leasehold.model.settings import LineSettings
@@ -18,6 +20,8 @@ NODE = "node-1"
 GIB = 1 << 30
 TOTALS = Totals(4_000, 16 * GIB, 100 * GIB, (("gpu:0", 1), ("gpu:1", 1)))
 LINE = LineSettings()
+
+Entry = TypeVar("Entry", bound=Standing)
 
 
 def quiet(score: int | None = 100, *, totals: Totals = TOTALS, always: bool = False) -> NodeView:
@@ -66,8 +70,8 @@ def lease(number: int, of: Ask, *, granted_ms: int = 0) -> Lease:
     return Lease(f"lease-{number:06}", number, of, LeaseState.ACTIVE, granted_ms, 0)
 
 
-def line_of(waiters: Iterable[Waiter]) -> Line:
-    line = Line()
+def line_of(waiters: Iterable[Entry]) -> Line[Entry]:
+    line: Line[Entry] = Line()
     for each in waiters:
         line.add(each)
     return line
@@ -83,3 +87,19 @@ def book_of(leases: Iterable[Lease]) -> Book:
 def all_held(waiters: Iterable[Waiter]) -> dict[str, Presence]:
     """Presence of waiters who are all connected."""
     return {each.ticket: Presence(True, 0, 0) for each in waiters}
+
+
+def as_present(presence: Mapping[str, Presence], now_ms: int) -> Callable[[Waiter], Here]:
+    """What the dispatcher asks: whether a waiter is there, by what is known of its caller."""
+
+    def here(each: Waiter) -> Here:
+        known = presence.get(each.ticket)
+        return known.here(now_ms) if known is not None else Here.AWAY
+
+    return here
+
+
+def job(number: int, of: Ask, *, since_ms: int = 0, terms: Terms | None = None) -> Job:
+    """A queued job by its number. Like jobs share `terms`; without them its ask stands alone."""
+    due_ms = order.static_due(of, since_ms, LINE)
+    return Job(number, terms or Terms(f"t{number}", of), JobState.QUEUED, since_ms, due_ms)

@@ -17,8 +17,10 @@ HOME = "leasehold"
 CPU_WEIGHT = 20  # cgroup v2; 100 is everybody else's
 CPU_SHARES = 205  # v1: 1024 · 20 ÷ 100
 IO_WEIGHT = 20
-V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "freezer", "blkio")
+V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "freezer", "blkio", "pids")
 PROBE = "probe"
+SHIMS = "shims"
+"""Beside the leases: the parents of commands, which outlive the server and are no part of the work."""
 FOLDERS_LOOKED_AT = 512  # below one cgroup of somebody else
 WEIGHTS = {
     "cgroup2": (("cpu", "cpu.weight", str(CPU_WEIGHT)), ("blkio", "io.weight", str(IO_WEIGHT))),
@@ -43,6 +45,20 @@ def mounts(text: str | None = None) -> tuple[dict[str, str], str]:
         elif fields[2] == "cgroup":
             ones.update({name: fields[1] for name in fields[3].split(",") if name in V1_CONTROLLERS})
     return ones, two
+
+
+def unit_roots(text: str | None = None) -> list[str]:
+    """Mounts of the hierarchies that only tell units apart: v1's `name=systemd`, and v2 without controllers.
+
+    Whoever moves itself to the root of these is no part of a unit any more, and outlives its stop.
+    """
+    found = []
+    for row in ((text if text is not None else read("/proc/self/mounts")) or "").splitlines():
+        fields = row.split(" ")
+        is_named = len(fields) > 3 and fields[2] == "cgroup" and "name=systemd" in fields[3].split(",")
+        if is_named or (len(fields) > 3 and fields[2] == "cgroup2" and not _has_cpu(fields[1])):
+            found.append(fields[1])
+    return found
 
 
 def own_path(text: str | None = None) -> str:
@@ -172,13 +188,20 @@ class Groups:
     def close(self) -> None:
         """Remove the home itself, unless somebody is in it."""
         for folder in self.folders:
+            removed(f"{folder}/{SHIMS}")
             removed(folder)
+
+    def shims(self) -> list[str]:
+        """The `cgroup.procs` to which the parent of a command moves itself; made if need be."""
+        places = [f"{folder}/{SHIMS}" for folder in self.folders]
+        return [f"{place}/cgroup.procs" for place in places if made(place)]
 
     def leases(self) -> tuple[str, ...]:
         """The names of all folders."""
         try:
             with os.scandir(self._main()) as entries:
-                return tuple(sorted(each.name for each in entries if each.is_dir(follow_symlinks=False)))
+                names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+                return tuple(sorted(name for name in names if name != SHIMS))
         except OSError:
             return ()
 
@@ -254,18 +277,20 @@ def _second(two: str, name: str) -> Groups | None:
     """
     for parent in _writable(two):
         home = f"{parent}/{name}"
-        for controller in ("cpu", "memory", "io"):
+        for controller in ("cpu", "memory", "io", "pids"):
             write(f"{parent}/cgroup.subtree_control", f"+{controller}")
         if not made(home):
             continue
         granted = [
-            each for each in ("cpu", "memory", "io") if write(f"{home}/cgroup.subtree_control", f"+{each}")
+            each
+            for each in ("cpu", "memory", "io", "pids")
+            if write(f"{home}/cgroup.subtree_control", f"+{each}")
         ]
         if "cpu" in granted and made(f"{home}/{PROBE}"):
             works = write(f"{home}/{PROBE}/cpu.weight", str(CPU_WEIGHT))
             removed(f"{home}/{PROBE}")
             if works:
-                names = {"cpu": "cpu", "memory": "memory", "io": "blkio"}
+                names = {"cpu": "cpu", "memory": "memory", "io": "blkio", "pids": "pids"}
                 homes = {names[each]: home for each in granted}
                 groups = Groups("cgroup2", homes, dict.fromkeys(homes, two))
                 groups.weigh()

@@ -102,6 +102,13 @@ def limit_memory(groups: Groups, place: str, limit_bytes: int | None) -> bool:
     return taken
 
 
+def limit_pids(groups: Groups, place: str, count: int | None) -> bool:
+    """At most so many processes and threads; None: as many as it likes. False where nobody counts them."""
+    if "pids" not in groups.homes:
+        return False
+    return write(f"{groups.folder('pids', place)}/pids.max", "max" if count is None else str(count))
+
+
 def memory_kills(groups: Groups, place: str) -> int:
     """How many of its processes the kernel has ended for want of memory."""
     if not groups.memory:

@@ -67,7 +67,7 @@ class Signals:
             if seen is None or seen.state in STANDING:
                 continue
             all_stand = False
-            if _send(pid, seen.start_ticks, signal.SIGSTOP):
+            if send(pid, seen.start_ticks, signal.SIGSTOP):
                 mine[pid] = seen.start_ticks
         return all_stand
 
@@ -87,14 +87,14 @@ class Signals:
         for pid, start_ticks in reversed(mine.items()):
             seen = stat(pid)
             stopped = seen is not None and seen.start_ticks == start_ticks and seen.state == "T"
-            if stopped and not _send(pid, start_ticks, signal.SIGCONT):
+            if stopped and not send(pid, start_ticks, signal.SIGCONT):
                 left[pid] = start_ticks
         if left:
             self._stopped[lease_id] = left
         return not left
 
 
-def _send(pid: int, start_ticks: int, number: signal.Signals) -> bool:
+def send(pid: int, start_ticks: int, number: signal.Signals) -> bool:
     """Signal that very process: its pid may have been given to another since it was looked at."""
     try:
         handle = os.pidfd_open(pid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from leasehold.adapters.hosts import cgroups, limits, priority
 from leasehold.adapters.hosts.brakes import LinuxBrakes
@@ -15,6 +16,7 @@ from leasehold.adapters.hosts.files import read
 from leasehold.adapters.hosts.outside import Outside
 from leasehold.adapters.hosts.processes import stat, tree
 from leasehold.adapters.hosts.procfs import runnable as host_runnable
+from leasehold.adapters.hosts.runner import LinuxRunner, capabilities
 from leasehold.adapters.hosts.standing import LinuxStanding
 from leasehold.adapters.hosts.sums import Sums
 from leasehold.adapters.hosts.usage import (
@@ -27,7 +29,9 @@ from leasehold.adapters.hosts.usage import (
     tree_ms,
 )
 from leasehold.model.lease import UNLIMITED, Limits, Process
+from leasehold.model.run import RunnerCapabilities
 from leasehold.model.work import Containment, OursCounters, WorkQuery, WorkUse
+from leasehold.ports.clock import Clock
 from leasehold.ports.host import Standing
 
 _TREE = (
@@ -58,6 +62,14 @@ class LinuxWork:
     def standing(self, containers: Containers) -> LinuxStanding:
         """Software that runs by itself."""
         return LinuxStanding(self._groups, containers)
+
+    def runner(self, root: Path, clock: Clock) -> LinuxRunner:
+        """What runs commands in these places, filed below `root`."""
+        return LinuxRunner(root, self._groups, clock)
+
+    def runs(self) -> RunnerCapabilities:
+        """How commands would be held here, found by trying."""
+        return capabilities(self._groups)
 
     # -- places ---------------------------------------------------------------------
 

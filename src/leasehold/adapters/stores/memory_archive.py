@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -31,7 +31,9 @@ class MemoryArchive:
     async def finished(
         self, prefix: str, *, limit: int, before: str | None = None
     ) -> Sequence[tuple[str, bytes]]:
+        newest_end = {row.key: row.number for row in self._disk.finished}
         rows = [row for row in reversed(self._disk.finished) if row.key.startswith(prefix)]
+        rows = [row for row in rows if newest_end[row.key] == row.number or not row.key.startswith("/jobs/")]
         if before is not None:
             newest = max((row.number for row in self._disk.finished if row.key == before), default=0)
             rows = [row for row in rows if row.number < newest]
@@ -76,11 +78,13 @@ class MemoryArchive:
         limit = min(wanted.limit, PAGE_MAX)
         return rows[:limit] if wanted.after is not None else rows[-limit:]
 
-    async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
+    async def prune(
+        self, *, before_wall_ms: int, bytes_max: int, apart: Mapping[str, int] | None = None
+    ) -> int:
         disk = self._disk
-        size = sum(len(row.value) for row in disk.finished) + sum(len(row.record) for row in disk.events)
-        over = size > bytes_max
-        ended = [row for row in disk.finished[:PRUNED_ROWS] if over or row.wall_ms < before_wall_ms]
+        over = self._size() > bytes_max
+        past = [row for row in disk.finished if row.wall_ms < _until(row.key, before_wall_ms, apart or {})]
+        ended = (disk.finished if over else past)[:PRUNED_ROWS]
         events = [row for row in disk.events[:PRUNED_ROWS] if over or row.wall_ms < before_wall_ms]
         folds = [place for place in disk.folds if place[0] < bucket_of(before_wall_ms)][:PRUNED_ROWS]
         disk.finished = [row for row in disk.finished if row not in ended]
@@ -92,6 +96,12 @@ class MemoryArchive:
         for place in folds:
             del disk.folds[place]
         return len(ended) + len(events) + len(folds) + self._prune_audit(before_wall_ms)
+
+    def _size(self) -> int:
+        disk = self._disk
+        cold = {cold_key(row.key) for row in disk.finished} & disk.cold.keys()
+        size = sum(len(row.value) for row in disk.finished) + sum(len(disk.cold[key]) for key in cold)
+        return size + sum(len(row.record) for row in disk.events)
 
     def _prune_audit(self, before_wall_ms: int) -> int:
         disk = self._disk
@@ -113,3 +123,8 @@ def _is_wanted(row: Called, wanted: Wanted) -> bool:
     if who is None or who in (row.who, row.credential_id):
         return True
     return row.who == f"user:{who}" or row.who.startswith(f"token:{who}/")
+
+
+def _until(key: str, before_wall_ms: int, apart: Mapping[str, int]) -> int:
+    """When what ended under this key is past its time."""
+    return apart.get(key[: key.find("/", 1) + 1], before_wall_ms)

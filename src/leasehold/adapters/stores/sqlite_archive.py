@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from leasehold.adapters.stores import sqlite_audit
-from leasehold.adapters.stores.folding import FOLDS_MAX, PAGE_MAX, PRUNED_ROWS, bucket_of
+from leasehold.adapters.stores import sqlite_audit, sqlite_prune
+from leasehold.adapters.stores.folding import FOLDS_MAX, PAGE_MAX, bucket_of
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_readers import Readers
+from leasehold.adapters.stores.sqlite_schema import JOBS
 from leasehold.model.audit import Called, Wanted
 from leasehold.ports.archive import Fold
-from leasehold.ports.store import COLD, cold_key
 
 _PAGE = (
-    "SELECT key, value FROM finished WHERE {noun} id < ? AND substr(key, 1, ?) = ? ORDER BY id DESC LIMIT ?"
+    "SELECT key, value FROM finished WHERE {noun} id < ? AND substr(key, 1, ?) = ? {last} "
+    "ORDER BY id DESC LIMIT ?"
 )
+
+_LAST_END = """AND NOT EXISTS (SELECT 1 FROM finished AS later INDEXED BY finished_job
+    WHERE later.noun = '/jobs/' AND later.key = finished.key AND later.id > finished.id)"""
+"""A job that ended more than once is shown once, as it last ended; so the cursor is one place."""
+
+_PLACE_OF_JOB = "SELECT max(id) FROM finished INDEXED BY finished_job WHERE noun = '/jobs/' AND key = ?"
 
 _PLACE = """
 WITH RECURSIVE segment (number) AS (
     SELECT (SELECT max(id) FROM finished) >> 11
     UNION ALL SELECT number - 1 FROM segment WHERE number > (SELECT min(id) FROM finished) >> 11)
 SELECT (SELECT max(id) FROM finished INDEXED BY finished_key
-    WHERE id >> 11 = number AND substr(key, -6) = substr(?1, -6) AND +key = ?1) AS place
+    WHERE noun <> '/jobs/' AND id >> 11 = number AND substr(key, -6) = substr(?1, -6) AND +key = ?1) AS place
 FROM segment WHERE place IS NOT NULL LIMIT 1
 """
 """Segments come newest first, each made from the one before: the search ends at the newest end of the key.
@@ -100,8 +105,12 @@ class SqliteArchive:
     async def recorded(self, wanted: Wanted) -> Sequence[Called]:
         return await self._readers.ask(lambda connection: sqlite_audit.find(connection, wanted))
 
-    async def prune(self, *, before_wall_ms: int, bytes_max: int) -> int:
-        return await self._store.write(lambda connection: _prune(connection, before_wall_ms, bytes_max))
+    async def prune(
+        self, *, before_wall_ms: int, bytes_max: int, apart: Mapping[str, int] | None = None
+    ) -> int:
+        return await self._store.write(
+            lambda connection: sqlite_prune.prune(connection, before_wall_ms, bytes_max, apart or {})
+        )
 
     async def close(self) -> None:
         """End the readers. Idempotent."""
@@ -111,60 +120,26 @@ class SqliteArchive:
 def _finished(
     connection: sqlite3.Connection, prefix: str, limit: int, before: str | None
 ) -> list[tuple[str, bytes]]:
-    below = 1 << 62
+    below: int | None = 1 << 62
     if before is not None:
-        place = connection.execute(_PLACE, (before,)).fetchone()
-        if place is None:
-            return []
-        below = place[0]
+        below = place(connection, before)
+    if below is None:
+        return []
     end_of_noun = prefix.find("/", 1) + 1
-    if end_of_noun:
-        query, values = _PAGE.format(noun="noun = ? AND"), [prefix[:end_of_noun]]
-    else:
-        query, values = _PAGE.format(noun=""), []
-    return connection.execute(query, (*values, below, len(prefix), prefix, limit)).fetchall()
+    noun = [prefix[:end_of_noun]] if end_of_noun else []
+    query = _PAGE.format(noun="noun = ? AND" if noun else "", last=_LAST_END if noun == [JOBS] else "")
+    return connection.execute(query, (*noun, below, len(prefix), prefix, limit)).fetchall()
 
 
 def _find(connection: sqlite3.Connection, key: str) -> bytes | None:
-    place = connection.execute(_PLACE, (key,)).fetchone()
-    if place is None:
+    found = place(connection, key)
+    if found is None:
         return None
-    row = connection.execute("SELECT value FROM finished WHERE id = ?", place).fetchone()
+    row = connection.execute("SELECT value FROM finished WHERE id = ?", (found,)).fetchone()
     return row[0] if row is not None else None  # None: pruned between the two looks.
 
 
-def _prune(connection: sqlite3.Connection, before_wall_ms: int, bytes_max: int) -> int:
-    """One slice from the old end of each table: what is past its time, or all while the file is too large."""
-    pages, free, page_bytes = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    until = (1 << 62) if (pages - free) * page_bytes > bytes_max else before_wall_ms
-    dropped = 0
-    for table, order, shown in (("finished", "id", "key"), ("events", "last", "NULL")):
-        gone = connection.execute(
-            f"DELETE FROM {table} WHERE wall_ms < ? AND {order} <= "  # noqa: S608  (names from the line above)
-            f"(SELECT max({order}) FROM (SELECT {order} FROM {table} ORDER BY {order} LIMIT ?)) "
-            f"RETURNING {shown}",
-            (until, PRUNED_ROWS),
-        ).fetchall()
-        dropped += len(gone)
-        if table == "finished":
-            _prune_cold(connection, [key for (key,) in gone])
-    dropped += connection.execute(
-        "DELETE FROM folds WHERE (bucket_ms, holder, code) IN (SELECT bucket_ms, holder, code FROM folds "
-        "WHERE bucket_ms < ? ORDER BY bucket_ms LIMIT ?)",
-        (bucket_of(before_wall_ms), PRUNED_ROWS),
-    ).rowcount
-    return dropped + sqlite_audit.prune(connection, before_wall_ms)
-
-
-def _prune_cold(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
-    """Drop the cold rows of what has left the archive, unless the key lives again or ended once more."""
-    rows = connection.execute(
-        "SELECT id, substr(key, ?2) FROM cold WHERE key IN (SELECT value FROM json_each(?1)) "
-        "AND NOT EXISTS (SELECT 1 FROM live WHERE live.key = substr(cold.key, ?2))",
-        (msgspec.json.encode([cold_key(key) for key in keys]).decode(), len(COLD)),
-    ).fetchall()
-    gone = [(number,) for number, key in rows if connection.execute(_PLACE, (key,)).fetchone() is None]
-    connection.executemany("DELETE FROM cold WHERE id = ?", gone)
+def place(connection: sqlite3.Connection, key: str) -> int | None:
+    """The number of a key's newest end."""
+    row = connection.execute(_PLACE_OF_JOB if key.startswith(JOBS) else _PLACE, (key,)).fetchone()
+    return row[0] if row is not None else None

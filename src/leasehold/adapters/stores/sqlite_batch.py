@@ -9,56 +9,93 @@ from typing import TypeAlias
 
 import msgspec
 
-from leasehold.ports.store import COLD, Batch
+from leasehold.adapters.stores.sqlite_schema import COLD_UNIT, JOBS, ROW_BYTES
+from leasehold.ports.store import COLD, Batch, cold_key
 
-Row: TypeAlias = tuple[int, str, bytes, str, bytes, str, bytes, str, str, bytes, int, int, int]
+Row: TypeAlias = tuple[int | str | bytes, ...]
+
+COLD_OF_JOBS = cold_key(JOBS)
+
+COLD_UNITS_MAX = 0xFFFF
+"""What fits above a place: 8 MiB, as much as a batch may hold."""
 
 _encode = msgspec.json.encode
 
 
 def packed(batch: Batch, wall_ms: int) -> Row:
     """The parameters of `sqlite_schema.COMMIT`."""
-    puts, put_values = _joined([row for row in batch.puts if not row[0].startswith(COLD)])
-    colds, cold_values = _joined([row for row in batch.puts if row[0].startswith(COLD)])
+    puts, jobs, colds = _parted(batch.puts)
+    gone, gone_jobs, gone_cold = _parted_keys([*(key for key, _ in batch.finishes), *batch.deletes])
     finishes, finish_values = _joined(batch.finishes)
-    deletes = _listed([key for key in batch.deletes if not key.startswith(COLD)])
-    cold_deletes = _listed([key for key in batch.deletes if key.startswith(COLD)])
+    events_bytes = len(batch.events) + ROW_BYTES if batch.events else 0
     return (
         batch.seq,
-        puts,
-        put_values,
-        colds,
-        cold_values,
+        *_joined(puts),
+        *_joined(jobs, _sizes(colds) if jobs else {}),
+        *_joined(colds),
         finishes,
         finish_values,
-        deletes,
-        cold_deletes,
+        _listed(gone),
+        _listed(gone_jobs),
+        _listed(gone_cold),
         batch.events,
         batch.first_event,
         batch.last_event,
         wall_ms,
+        events_bytes + len(finish_values) + ROW_BYTES * len(batch.finishes),
     )
+
+
+def _parted(rows: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes]], ...]:
+    """Rows of `live`, of `jobs`, and of `cold`."""
+    jobs = [row for row in rows if row[0].startswith(JOBS)]
+    colds = [row for row in rows if row[0].startswith(COLD)]
+    if len(jobs) + len(colds) == len(rows):
+        return [], jobs, colds
+    return [row for row in rows if not row[0].startswith((JOBS, COLD))], jobs, colds
+
+
+def _parted_keys(keys: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Keys of `live`, of `jobs`, and of `cold`."""
+    jobs = [key for key in keys if key.startswith(JOBS)]
+    colds = [key for key in keys if key.startswith(COLD)]
+    if len(jobs) + len(colds) == len(keys):
+        return [], jobs, colds
+    return [key for key in keys if not key.startswith((JOBS, COLD))], jobs, colds
+
+
+def _sizes(colds: Sequence[tuple[str, bytes]]) -> dict[str, int]:
+    """How large the cold rows of these jobs are, in units, by the jobs' own keys."""
+    skipped = len(COLD) - 1
+    return {
+        key[skipped:]: min(-(-len(value) // COLD_UNIT), COLD_UNITS_MAX)
+        for key, value in colds
+        if key.startswith(COLD_OF_JOBS)
+    }
 
 
 def _listed(keys: Sequence[str]) -> str:
     return _encode(keys).decode() if keys else "[]"
 
 
-def _joined(rows: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
+def _joined(rows: Sequence[tuple[str, bytes]], sizes: dict[str, int] | None = None) -> tuple[str, bytes]:
+    """Keys with the places of their values, and the values; above each place what `sizes` says of the key."""
     if not rows:
         return "{}", b""
+    keys = [key for key, _ in rows]
     values = [value for _, value in rows]
     lengths = list(map(len, values))
     places = [(end - length) << 24 | length for end, length in zip(accumulate(lengths), lengths, strict=True)]
-    index = dict(zip((key for key, _ in rows), places, strict=True))
+    if sizes:
+        places = [sizes.get(key, 0) << 47 | place for key, place in zip(keys, places, strict=True)]
+    index = dict(zip(keys, places, strict=True))
     return _encode(index).decode(), b"".join(values) or b"\0"  # substr of an empty blob is NULL, not empty.
 
 
 def read_rows(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, bytes]:
     """The values of these keys, of live and of cold rows."""
     found: dict[str, bytes] = {}
-    for table, is_cold in (("live", False), ("cold", True)):
-        asked = [key for key in keys if key.startswith(COLD) is is_cold]
+    for table, asked in zip(("live", "jobs", "cold"), _parted_keys(keys), strict=True):
         if asked:
             query = f"SELECT key, value FROM {table} WHERE key IN (SELECT value FROM json_each(?))"  # noqa: S608
             found.update(connection.execute(query, (_listed(asked),)).fetchall())

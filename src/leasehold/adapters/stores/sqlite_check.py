@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any
 
+from leasehold.adapters.stores.records import Records
+from leasehold.adapters.stores.sqlite_schema import JOBS
 from leasehold.ports.store import StoreCorrupt
 
 CHECKED_ROWS = 50_000
@@ -33,45 +37,60 @@ def meta(connection: sqlite3.Connection, path: str) -> tuple[int, int]:
 
 def damage(connection: sqlite3.Connection) -> str:
     """What a quick check of the live records finds, in SQLite's words; empty: nothing, or too many rows."""
+    found: list[str] = []
     try:
-        low, high = connection.execute("SELECT min(id), max(id) FROM live").fetchone()
-        if low is not None and high - low > CHECKED_ROWS:
-            return ""
-        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check('live')")]
+        for table in ("live", "jobs"):
+            rows = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {CHECKED_ROWS + 1})"  # noqa: S608
+            if connection.execute(rows).fetchone()[0] <= CHECKED_ROWS:
+                found += [str(row[0]) for row in connection.execute(f"PRAGMA quick_check('{table}')")]
     except sqlite3.DatabaseError as exc:
         return str(exc)
-    return "" if found == ["ok"] else "; ".join(found[:10])
+    return "; ".join([said for said in found if said != "ok"][:10])
 
 
-def live_records(connection: sqlite3.Connection, path: str) -> list[tuple[str, bytes]]:
+def live_records(connection: sqlite3.Connection, path: str) -> Records:
     """All live records, sorted by key. Of one whose value can't be read the key remains, with an empty value.
 
     Raises StoreCorrupt where not even the keys can be told for sure.
     """
+    others = list(_readable(connection, path, "live"))
+    place = bisect_left(others, (JOBS, b""))
+    records = Records(others[:place])
+    records.extend(_readable(connection, path, "jobs"))
+    records.extend(others[place:])
+    return records
+
+
+def _readable(connection: sqlite3.Connection, path: str, table: str) -> Iterator[tuple[str, bytes]]:
+    """The records of one table, as they are read; from where that fails, what can be rescued of them."""
+    last = None
     try:
-        rows = connection.execute("SELECT key, value FROM live ORDER BY key").fetchall()
+        for key, value in connection.execute(f"SELECT key, value FROM {table} ORDER BY key"):  # noqa: S608
+            yield _key(key, path), _value(value)
+            last = key
     except sqlite3.DatabaseError as exc:
-        rows = _rescued(connection, path, exc)
-    if all(type(key) is str and type(value) is bytes for key, value in rows):
-        return rows
-    return [(_key(key, path), _value(value)) for key, value in rows]
+        for key, value in _rescued(connection, path, table, exc):
+            if last is None or _key(key, path) > last:
+                yield _key(key, path), _value(value)
 
 
-def _rescued(connection: sqlite3.Connection, path: str, exc: sqlite3.DatabaseError) -> list[tuple[Any, Any]]:
+def _rescued(
+    connection: sqlite3.Connection, path: str, table: str, exc: sqlite3.DatabaseError
+) -> list[tuple[Any, Any]]:
     """Keys by the index and values one by one; else all from the table alone."""
     try:
-        keys = connection.execute("SELECT key FROM live INDEXED BY live_key ORDER BY key").fetchall()
+        keys = connection.execute(f"SELECT key FROM {table} ORDER BY key").fetchall()  # noqa: S608
     except sqlite3.DatabaseError:
         try:
-            return sorted(connection.execute("SELECT key, value FROM live NOT INDEXED"))
+            return sorted(connection.execute(f"SELECT key, value FROM {table} NOT INDEXED"))  # noqa: S608
         except (sqlite3.DatabaseError, TypeError):
             raise corrupt(path, exc) from exc
-    return [(key, _one_value(connection, key)) for (key,) in keys]
+    return [(key, _one_value(connection, table, key)) for (key,) in keys]
 
 
-def _one_value(connection: sqlite3.Connection, key: Any) -> Any:
+def _one_value(connection: sqlite3.Connection, table: str, key: Any) -> Any:
     try:
-        row = connection.execute("SELECT value FROM live WHERE key = ?", (key,)).fetchone()
+        row = connection.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
     except sqlite3.DatabaseError:
         return None
     return row[0] if row is not None else None

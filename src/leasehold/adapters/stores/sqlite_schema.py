@@ -1,10 +1,15 @@
 """Tables of the SQLite store, the steps that lead to them, and the one statement that commits a batch.
 
-`live` holds what the ledger loads. `finished` is append-only, in the order of ends: its rows, and the
-entries of its index by noun, always go to the end of a tree. Keys end in random letters, so an index over all
-finished keys would dirty a page for each row, the more the larger the archive; `finished_key` is therefore
-ordered by segments of 2,048 rows first, and holds the last letters only: about ten pages a segment. A commit
-costs the same at any size of the archive; finding one key costs a probe per segment.
+`live` and `jobs` hold what the ledger loads. Keys of jobs ascend, so their table is its own index: new rows
+go to its end, and one that is claimed out of turn dirties one page, not two. `cold` is read by key.
+
+`finished` is append-only, in the order of ends: its rows, and the entries of its index by noun, always go to
+the end of a tree. Most keys end in random letters, so an index over all finished keys would dirty a page for
+each row, the more the larger the archive; `finished_key` is therefore ordered by segments of 2,048 rows
+first, and holds the last letters only: about ten pages a segment. A commit costs the same at any size of the
+archive; finding one key costs a probe per segment. Jobs end about in the order of their keys and have an
+index of their own, `finished_job`. `meta.archived` is what finished records, their cold rows and events
+amount to: live jobs of any number must not cost the history its place.
 
 `audit` has a row per call, or per hour of calls alike, which then have a `place`.
 """
@@ -47,38 +52,63 @@ CREATE INDEX audit_time ON audit (wall_ms);
 """
 """AUTOINCREMENT: the number of a row that goes is given to no other, so who follows misses nothing."""
 
-_COLD = """
+_JOBS = """
+ALTER TABLE meta ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET archived = (SELECT coalesce(sum(length(value) + 64), 0) FROM finished)
+    + (SELECT coalesce(sum(length(record) + 64), 0) FROM events);
+CREATE TABLE jobs (key TEXT PRIMARY KEY, value BLOB NOT NULL, cold INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO jobs SELECT key, value, 0 FROM live WHERE key >= '/jobs/' AND key < '/jobs0';
+DELETE FROM live WHERE key >= '/jobs/' AND key < '/jobs0';
 CREATE TABLE cold (id INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB NOT NULL);
 CREATE UNIQUE INDEX cold_key ON cold (key);
+DROP INDEX finished_key;
+CREATE INDEX finished_key ON finished (id >> 11, substr(key, -6)) WHERE noun <> '/jobs/';
+CREATE INDEX finished_job ON finished (key) WHERE noun = '/jobs/';
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _AUDIT, _COLD)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _AUDIT, _JOBS)
 """Step n leads from schema n to n + 1. A step that has been released is never edited."""
 
+JOBS = "/jobs/"
+"""Hot records whose keys ascend: in `jobs`, all others in `live`."""
+
+ROW_BYTES = 64
+"""What a row of the archive counts beside its value."""
+
+COLD_UNIT = 128
+"""Bytes in which the size of a cold row is noted. It and JOBS stand in the statement below as they are."""
+
 COMMIT_STATEMENT = """
-CREATE TEMP VIEW batch AS SELECT 0 AS seq, '' AS puts, x'' AS put_values, '' AS colds,
-    x'' AS cold_values, '' AS finishes, x'' AS finish_values, '' AS deletes, '' AS cold_deletes,
-    x'' AS events, 0 AS first_event, 0 AS last_event, 0 AS wall_ms;
+CREATE TEMP VIEW batch AS SELECT 0 AS seq, '' AS puts, x'' AS put_values, '' AS jobs, x'' AS job_values,
+    '' AS colds, x'' AS cold_values, '' AS finishes, x'' AS finish_values, '' AS gone, '' AS gone_jobs,
+    '' AS gone_cold, x'' AS events, 0 AS first_event, 0 AS last_event, 0 AS wall_ms, 0 AS archived;
 CREATE TEMP TRIGGER commit_batch INSTEAD OF INSERT ON batch BEGIN
     UPDATE meta SET batch_seq = NEW.seq,
-        last_event = CASE WHEN length(NEW.events) > 0 THEN NEW.last_event ELSE last_event END
+        last_event = CASE WHEN length(NEW.events) > 0 THEN NEW.last_event ELSE last_event END,
+        archived = archived + NEW.archived + 128 * (SELECT coalesce(sum(cold), 0) FROM jobs
+            WHERE key IN (SELECT key FROM json_each(NEW.finishes) WHERE substr(key, 1, 6) = '/jobs/'))
         WHERE id = 1 AND batch_seq = NEW.seq - 1;
     SELECT RAISE(ABORT, 'fenced') WHERE changes() = 0;
     INSERT INTO live (key, value)
         SELECT key, substr(NEW.put_values, (value >> 24) + 1, value & 0xFFFFFF) FROM json_each(NEW.puts)
         WHERE true
         ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+    INSERT INTO jobs (key, value, cold)
+        SELECT key, substr(NEW.job_values, (value >> 24 & 0x7FFFFF) + 1, value & 0xFFFFFF), value >> 47
+        FROM json_each(NEW.jobs)
+        WHERE true
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value, cold = max(cold, excluded.cold);
     INSERT INTO cold (key, value)
         SELECT key, substr(NEW.cold_values, (value >> 24) + 1, value & 0xFFFFFF) FROM json_each(NEW.colds)
         WHERE true
         ON CONFLICT (key) DO UPDATE SET value = excluded.value;
-    DELETE FROM live WHERE key IN (SELECT key FROM json_each(NEW.finishes));
     INSERT INTO finished (noun, key, value, wall_ms)
         SELECT substr(key, 1, instr(substr(key, 2), '/') + 1), key,
             substr(NEW.finish_values, (value >> 24) + 1, value & 0xFFFFFF), NEW.wall_ms
         FROM json_each(NEW.finishes);
-    DELETE FROM live WHERE key IN (SELECT value FROM json_each(NEW.deletes));
-    DELETE FROM cold WHERE key IN (SELECT value FROM json_each(NEW.cold_deletes));
+    DELETE FROM live WHERE key IN (SELECT value FROM json_each(NEW.gone));
+    DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(NEW.gone_jobs));
+    DELETE FROM cold WHERE key IN (SELECT value FROM json_each(NEW.gone_cold));
     INSERT INTO events SELECT NEW.last_event, NEW.first_event, NEW.wall_ms, NEW.events
         WHERE length(NEW.events) > 0;
 END;
@@ -86,10 +116,11 @@ END;
 """A batch is one INSERT: one transaction, and one call into SQLite, which holds the interpreter for no row.
 
 The fence is the first thing that it does. Keys come as a JSON object from key to place; a place is
-offset · 2^24 + length in the joined values.
+offset · 2^24 + length in the joined values. Above it (2^47) a job's has the size of its cold row, so that
+what ends can be counted without a look at that.
 """
 
-COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COMMIT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> int:

@@ -1,0 +1,371 @@
+"""Handing jobs out and taking their results in (QUEUE-4, LEASE-27).
+
+A claim with leases of its own is a taker at the line: the dispatcher gives it what comes next and fits. One
+under a session takes from the line directly, since its lease was charged before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from leasehold.control import views
+from leasehold.control.cold import ColdParts
+from leasehold.control.demand import Demand, Round, Taker, Wants
+from leasehold.control.live import LiveLeases
+from leasehold.core import admission, capacity, claim, execution
+from leasehold.core import lease as life
+from leasehold.core.attempt import job_id
+from leasehold.core.jobs import Entry
+from leasehold.core.state import JOBS, Outcome, Stamp, State
+from leasehold.model.charge import Charge
+from leasehold.model.errors import Conflict, Invalid, NotFound, NotPermitted
+from leasehold.model.ids import to_number
+from leasehold.model.job import RUNNER, Job, JobState
+from leasehold.model.lease import Ask, Lease, LeaseState
+from leasehold.model.principal import Principal
+from leasehold.model.refusal import Reason
+from leasehold.model.settings import PolicySettings
+from leasehold.wire import claim as wire
+
+UNDER_SESSION_MAX = 1_000
+RETRY_S = 5
+"""When a poller that got nothing is told to come back; its place keeps room until then + 2 s."""
+
+Handed = tuple[Job, Lease]
+
+
+class Claims:
+    """Offers, claims and completions. One per server."""
+
+    def __init__(self, leases: LiveLeases, cold: ColdParts, demand: Demand) -> None:
+        self._leases = leases
+        self._ledger = leases.ledger
+        self._settings = leases.settings
+        self._cold = cold
+        self.demand = demand
+        self._sessions: dict[int, asyncio.Event] = {}
+
+    # -- the dispatcher's side (control/line.py)
+
+    def round(self, now_ms: int) -> Round:
+        """What is wanted during one pass of the dispatcher."""
+        return self.demand.round(now_ms)
+
+    def hand_out(
+        self,
+        state: State,
+        entry: Job | Entry,
+        taker: Taker,
+        stamp: Stamp,
+        settings: PolicySettings,
+        outcome: Outcome,
+    ) -> Handed:
+        """The dispatcher's turn has come to this job: it goes to who waits for it, in the same commit."""
+        ask = msgspec.structs.replace(entry.ask, principal=taker.principal)
+        begin = execution.offer if taker.offers else execution.claim_own
+        job = state.jobs[entry.number]
+        handed = begin(state, job, ask, taker.worker, stamp, settings, outcome)
+        taker.room -= 1
+        taker.taken.append(handed)
+        return handed
+
+    def handed_out(self, taker: Taker, handed: Handed, failed: bool) -> None:
+        """That is durable now, or was taken back."""
+        if failed:
+            taker.taken = [other for other in taker.taken if other is not handed]
+            taker.room += 1
+        else:
+            self._leases.timers.set(handed[1].lease_id, self._deadline_ms(handed[1]))
+            taker.wake.set()
+
+    def _deadline_ms(self, lease: Lease) -> int:
+        live = self._ledger.state.liveness.get(lease.lease_id)
+        return live.deadline_ms if live is not None else self._ledger.clock.now_ms()
+
+    def more_may_start(self) -> None:
+        """Jobs may be eligible that were not: whoever holds a call open under a session looks again."""
+        for event in self._sessions.values():
+            event.set()
+
+    # -- claims
+
+    async def claim(self, principal: Principal, body: wire.Claim) -> wire.ClaimOut:
+        """Up to `max` jobs for this worker, waiting up to `wait_sec` for the first one."""
+        if RUNNER in body.capabilities:
+            raise NotPermitted(
+                "capabilities: `runner` is the built-in runner's alone; commands are done by it"
+            )
+        wants = Wants(body.job_types, body.capabilities)
+        worker = _worker(principal, body.worker_id)
+        if body.session is not None:
+            return await self._claim_under(principal, body, body.session, wants, worker)
+        known = await self._not_known(principal, worker, body.known, None)
+        if len(known) >= body.max:
+            return await self._claimed(known[: body.max], own=True)
+        taker = Taker(principal.name, worker, wants, body.max - len(known))
+        await self._take(taker, body.wait_sec if not known else 0)
+        jobs = [job for job, _ in taker.taken]
+        if not jobs and not known:
+            self._comes_back(worker, wants)
+            return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
+        return await self._claimed([*known, *jobs], own=True)
+
+    async def _take(self, taker: Taker, wait_s: float) -> None:
+        """Be a taker until something was taken, or the time is over; what was decided is waited for."""
+        ident = self.demand.open(taker)
+        try:
+            self._leases.line.dispatch()
+            if not taker.taken and wait_s:
+                try:
+                    async with asyncio.timeout(wait_s):
+                        await taker.wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            self.demand.close(ident)
+            taker.room = 0
+        for job, _ in list(taker.taken):
+            await self._ledger.record_settled(JOBS, job.number)
+        await asyncio.sleep(0)  # What was taken back is told in the turn after.
+
+    def _comes_back(self, worker: str, wants: Wants) -> None:
+        now_ms = self._ledger.clock.now_ms()
+        slack_ms = self._settings().line.reserve_slack_ms
+        self.demand.polled(worker, wants, now_ms, now_ms + RETRY_S * 1000 + slack_ms)
+
+    @property
+    def _ttl_s(self) -> float:
+        return self._settings().lease.ttl_ms / 1000
+
+    async def _not_known(
+        self, principal: Principal, worker: str, known: list[str] | None, session: str | None
+    ) -> list[Job]:
+        """Jobs that are this worker's and that it does not know of: an answer to it was lost."""
+        if known is None:
+            return []
+        numbers = {to_number("job", each) for each in known}
+        state = self._ledger.state
+        found = []
+        for lease_id, under in state.queue.by_lease.items():
+            lease = state.leases.get(lease_id)
+            if lease is None or lease.ask.principal != principal.name:
+                continue
+            if session is not None and lease_id != session:
+                continue
+            for number in under:
+                job = state.jobs[number]
+                if job.state is JobState.RUNNING and job.worker == worker and number not in numbers:
+                    found.append(job)
+        for job in found:
+            await self._ledger.record_settled(JOBS, job.number)
+        return [job for job in found if state.jobs.get(job.number) is job]
+
+    async def _claim_under(
+        self, principal: Principal, body: wire.Claim, session: wire.SessionIn, wants: Wants, worker: str
+    ) -> wire.ClaimOut:
+        known = await self._not_known(principal, worker, body.known, session.lease_id)
+        if len(known) >= body.max:
+            return await self._claimed(known[: body.max], own=False)
+        event = asyncio.Event()
+        key = id(event)
+        self._sessions[key] = event
+        ends_ms = self._ledger.clock.now_ms() + body.wait_sec * 1000
+        decide = partial(self._decide_under, principal, session, wants, worker, body.max - len(known))
+        try:
+            while True:
+                event.clear()
+                jobs, durable = self._ledger.submit(decide)
+                if durable is not None:
+                    await durable
+                if jobs or known:
+                    return await self._claimed([*known, *jobs], own=False)
+                left_ms = ends_ms - self._ledger.clock.now_ms()
+                if left_ms <= 0:
+                    self._comes_back(worker, wants)
+                    return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
+                try:
+                    async with asyncio.timeout(min(left_ms / 1000, 5.0)):
+                        await event.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            del self._sessions[key]
+
+    def _decide_under(
+        self,
+        principal: Principal,
+        session: wire.SessionIn,
+        wants: Wants,
+        worker: str,
+        limit: int,
+        state: State,
+        stamp: Stamp,
+    ) -> Outcome:
+        settings = self._settings()
+        lease = life.own(state, session.lease_id, principal.name, token=session.fencing_token)
+        if lease.state is LeaseState.REVOKING or lease.is_frozen:
+            return Outcome([])
+        if lease.job:
+            raise Invalid(
+                f"{lease.lease_id} is the lease of one job; ask for a lease of its own for a session",
+                field="$.session.lease_id",
+            )
+        outcome = life.renew(lease, stamp, settings) if lease.state is LeaseState.OFFERED else Outcome()
+        free = UNDER_SESSION_MAX - len(state.queue.by_lease.get(lease.lease_id, ()))
+        if free <= 0 or state.view is None:
+            outcome.answer = []
+            return outcome
+        fits = _Fits(lease.ask.charge, session.concurrency)
+        totals = state.view.totals
+
+        def suits(entry: Any) -> bool:
+            return wants.suits(entry.ask) and fits(entry.ask)
+
+        def gate(entry: Any) -> Reason | None:
+            stands = admission.gates(state, entry.ask, stamp.now_ms, settings)
+            return stands[0] if stands else None
+
+        entries, flows = claim.under_session(
+            state.line,
+            state.flows,
+            settings.line,
+            stamp.now_ms,
+            lambda charge: capacity.dominant_share_cost(charge, totals),
+            suits,
+            gate,
+            min(limit, free),
+        )
+        jobs = state.jobs
+        outcome.answer = execution.claim_under(
+            lease, [jobs[entry.number] for entry in entries], worker, stamp, outcome
+        )
+        execution.take_flows(flows, outcome)
+        return outcome
+
+    async def _claimed(self, jobs: Sequence[Job], *, own: bool) -> wire.ClaimOut:
+        specs = await self._cold.specs([job.number for job in jobs])
+        shown = [claimed(job, specs[job.number], own=own) for job in jobs if job.number in specs]
+        first = jobs[0] if jobs and not own else None
+        return wire.ClaimOut(
+            shown,
+            lease_id=first.lease_id if first is not None else "",
+            fencing_token=first.token if first is not None else 0,
+            ttl_sec=self._ttl_s,
+        )
+
+    # -- offers
+
+    async def dispatchable(self, principal: Principal, wants: Wants, limit: int) -> wire.Dispatchable:
+        """What is offered to this worker: offers that stand, and new ones where there is room (QUEUE-4)."""
+        worker = _worker(principal, None)
+        standing = self._offers_of(principal.name, worker)
+        if len(standing) < limit:
+            taker = Taker(principal.name, worker, wants, limit - len(standing), offers=True)
+            await self._take(taker, 0)
+            standing = self._offers_of(principal.name, worker)
+        if not standing:
+            self._comes_back(worker, wants)
+            return wire.Dispatchable([], retry_after_sec=RETRY_S)
+        for job in standing:
+            await self._ledger.record_settled(JOBS, job.number)
+        specs = await self._cold.specs([job.number for job in standing])
+        return wire.Dispatchable([self._offered(job, specs[job.number]) for job in standing[:limit]])
+
+    def _offers_of(self, principal: str, worker: str) -> list[Job]:
+        state, found = self._ledger.state, []
+        for lease_id, under in state.queue.by_lease.items():
+            lease = state.leases.get(lease_id)
+            if lease is not None and lease.ask.principal == principal and lease.job:
+                job = state.jobs[next(iter(under))]
+                if job.state is JobState.DISPATCHING and job.worker == worker:
+                    found.append(job)
+        return found
+
+    def _offered(self, job: Job, spec: Any) -> wire.Offered:
+        state, clock = self._ledger.state, self._ledger.clock
+        live = state.liveness.get(job.lease_id)
+        until_ms = live.deadline_ms if live is not None else clock.now_ms()
+        return wire.Offered(
+            job_id(job.number),
+            job.generation,
+            spec.job_type,
+            msgspec.Raw(spec.payload),
+            job.lease_id,
+            job.token,
+            views.expires_at(until_ms, clock.now_ms(), clock.wall_ms()) or "",
+        )
+
+    async def ack(self, principal: Principal, number: int, body: wire.Ack) -> Job:
+        """The worker takes up what it was offered. A repeat finds it taken up (QUEUE-4)."""
+
+        def decide(state: State, stamp: Stamp) -> Outcome:
+            job = state.jobs.get(number)
+            if job is None:
+                raise NotFound(
+                    f"no job {job_id(number)} is live; see `leasehold get jobs`", job_id=job_id(number)
+                )
+            if job.lease_id != body.lease_id:
+                raise Conflict(
+                    f"{job_id(number)} is not offered with {body.lease_id}; ask for what is dispatchable "
+                    "again",
+                    job_id=job_id(number),
+                )
+            lease = life.own(state, body.lease_id, principal.name, token=body.fencing_token)
+            if job.state is JobState.RUNNING:
+                return Outcome(job)
+            return execution.take_up(state, job, lease, stamp, self._settings())
+
+        job: Job = await self._ledger.execute(decide)
+        await self._ledger.record_settled(JOBS, number)
+        return job
+
+
+class _Fits:
+    """Whether a job may run under a session that is charged so, beside as many of its like."""
+
+    def __init__(self, charge: Charge, concurrency: int) -> None:
+        self._charge = charge
+        self._concurrency = concurrency
+        self._known: dict[Charge, bool] = {}
+
+    def __call__(self, ask: Ask) -> bool:
+        charge = ask.charge
+        known = self._known.get(charge)
+        if known is None:
+            all_of, times = self._charge, self._concurrency
+            known = self._known[charge] = (
+                charge.units * times <= all_of.units
+                and charge.cpu_millicores * times <= (all_of.cpu_millicores or charge.cpu_millicores * times)
+                and charge.memory_bytes * times <= all_of.memory_bytes
+                and charge.disk_bytes * times <= all_of.disk_bytes
+                and not charge.named
+            )
+        return known
+
+
+def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
+    """A job as its worker gets it."""
+    terms = job.terms
+    return wire.Claimed(
+        job_id(job.number),
+        job.generation,
+        spec.job_type,
+        msgspec.Raw(spec.payload),
+        job.lease_id if own else "",
+        job.token if own else 0,
+        job.attempts,
+        None,
+        terms.max_runtime_ms // 1000 or None,
+        job.memory_bytes or None,
+        dict(terms.labels),
+        spec.repo_url,
+    )
+
+
+def _worker(principal: Principal, wanted: str | None) -> str:
+    return wanted or principal.acts_as

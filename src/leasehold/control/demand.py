@@ -1,0 +1,172 @@
+"""Who would take which job: held claims, polls of the last minute, the runner (QUEUE-4).
+
+A job starts only where somebody takes it; without demand it stays where it is, uncharged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Any
+
+from leasehold.model.job import RUNNER
+from leasehold.model.lease import Ask
+from leasehold.model.line import Here
+
+POLLERS_MAX = 10_000
+
+
+class Wants:
+    """What a worker can do: jobs of these types (empty: any) whose every need it has."""
+
+    __slots__ = ("_known", "capabilities", "job_types")
+
+    def __init__(self, job_types: Collection[str], capabilities: Collection[str]) -> None:
+        self.job_types = frozenset(job_types)
+        self.capabilities = frozenset(capabilities)
+        self._known: dict[tuple[str, tuple[str, ...]], bool] = {}
+
+    def suits(self, ask: Ask) -> bool:
+        """Whether it can do a job that asks so."""
+        key = (ask.job_type, ask.needs)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) > 1_000:
+                self._known.clear()
+            known = self._known[key] = (
+                ask.is_job
+                and (not self.job_types or ask.job_type in self.job_types)
+                and self.capabilities.issuperset(ask.needs)
+            )
+        return known
+
+
+class Taker:
+    """A call that is open for jobs, or the runner: `room` is how many more it takes.
+
+    `taken` collects what was decided for it and is not durable yet; `wake` is set when it is, or failed.
+    """
+
+    __slots__ = ("offers", "principal", "room", "taken", "used", "wake", "wants", "worker")
+
+    def __init__(self, principal: str, worker: str, wants: Wants, room: int, *, offers: bool = False) -> None:
+        self.principal = principal
+        self.worker = worker
+        self.wants = wants
+        self.room = room
+        self.offers = offers
+        self.taken: list[Any] = []
+        self.used = 0
+        self.wake = asyncio.Event()
+
+
+class Poller:
+    """A worker that was here lately, and will come again."""
+
+    __slots__ = ("reserves_until_ms", "seen_ms", "wants")
+
+    def __init__(self, wants: Wants, seen_ms: int, reserves_until_ms: int) -> None:
+        self.wants = wants
+        self.seen_ms = seen_ms
+        self.reserves_until_ms = reserves_until_ms
+
+
+class Demand:
+    """All takers and pollers of one ledger. The taker that was served longest ago comes first."""
+
+    def __init__(self) -> None:
+        self.takers: OrderedDict[int, Taker] = OrderedDict()
+        self.pollers: OrderedDict[str, Poller] = OrderedDict()
+        self._next = 0
+
+    def open(self, taker: Taker) -> int:
+        """It takes jobs from now on, until `close`."""
+        self._next += 1
+        self.takers[self._next] = taker
+        return self._next
+
+    def close(self, ident: int) -> None:
+        self.takers.pop(ident, None)
+
+    def polled(self, worker: str, wants: Wants, now_ms: int, reserves_until_ms: int) -> None:
+        """A worker asked, got less than it wanted, and was told to come back."""
+        self.pollers.pop(worker, None)
+        self.pollers[worker] = Poller(wants, now_ms, reserves_until_ms)
+        while len(self.pollers) > POLLERS_MAX:
+            self.pollers.popitem(last=False)
+
+    def forget(self, before_ms: int) -> None:
+        """Drop the pollers that were last here before this time."""
+        while self.pollers:
+            worker, poller = next(iter(self.pollers.items()))
+            if poller.seen_ms >= before_ms:
+                return
+            del self.pollers[worker]
+
+    def round(self, now_ms: int) -> Round:
+        """What takers and pollers want during one pass of the dispatcher."""
+        return Round(self, now_ms)
+
+    def exists(self, ask: Ask) -> bool:
+        """Whether anybody is here, or was within the last minute, who does such jobs (else NO_WORKER)."""
+        return any(taker.wants.suits(ask) for taker in self.takers.values()) or any(
+            poller.wants.suits(ask) for poller in self.pollers.values()
+        )
+
+
+class Round:
+    """One pass of the dispatcher: who gets which job, each as many as there is room for.
+
+    A poller keeps room back for one job, as long as it may be expected.
+    """
+
+    __slots__ = ("_demand", "_now_ms", "_pollers", "_rooms", "taker_of")
+
+    def __init__(self, demand: Demand, now_ms: int) -> None:
+        self._demand = demand
+        self._now_ms = now_ms
+        self._rooms: dict[int, int] | None = None
+        self._pollers: set[str] = set()
+        self.taker_of: dict[int, Taker] = {}
+
+    def here(self, ask: Ask) -> Here:
+        """Whether a job that asks so could start, or keeps room for a worker that was told to come back."""
+        if self._taker(ask) is not None:
+            return Here.READY
+        return Here.KEEPS if self._poller(ask) is not None else Here.AWAY
+
+    def started(self, number: int, ask: Ask) -> None:
+        """The pass has started such a job, or keeps its room back."""
+        ident = self._taker(ask)
+        if ident is not None:
+            assert self._rooms is not None
+            self._rooms[ident] -= 1
+            self.taker_of[number] = self._demand.takers[ident]
+            self._demand.takers.move_to_end(ident)
+            return
+        poller = self._poller(ask)
+        if poller is not None:
+            self._pollers.add(poller)
+
+    def _taker(self, ask: Ask) -> int | None:
+        takers = self._demand.takers
+        if self._rooms is None:
+            self._rooms = {ident: taker.room for ident, taker in takers.items()}
+        for ident, taker in takers.items():
+            if self._rooms[ident] > 0 and taker.wants.suits(ask):
+                return ident
+        return None
+
+    def _poller(self, ask: Ask) -> str | None:
+        for worker, poller in self._demand.pollers.items():
+            if (
+                poller.reserves_until_ms > self._now_ms
+                and worker not in self._pollers
+                and poller.wants.suits(ask)
+            ):
+                return worker
+        return None
+
+
+RUNNERS_WANTS = Wants((), (RUNNER,))

@@ -1,0 +1,227 @@
+"""The service of jobs, as the edges call it (QUEUE-3, 4, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from leasehold.control import job_views, views
+from leasehold.control.calls import Calls
+from leasehold.control.claims import Claims
+from leasehold.control.cold import ColdParts
+from leasehold.control.demand import Demand, Wants
+from leasehold.control.dependencies import Dependencies
+from leasehold.control.drafts import Drafts, Users
+from leasehold.control.job_care import JobCare, forget_terms
+from leasehold.control.job_change import Changes, number_of
+from leasehold.control.job_list import JobList, Wanted
+from leasehold.control.job_submit import Submissions
+from leasehold.control.live import LiveLeases
+from leasehold.control.results import Results
+from leasehold.core.attempt import job_id
+from leasehold.core.state import JOBS
+from leasehold.model.errors import Invalid, NotFound
+from leasehold.model.job import Job, JobState
+from leasehold.model.principal import Principal
+from leasehold.model.refusal import Reason
+from leasehold.wire import claim as claim_wire
+from leasehold.wire import job as wire
+
+
+class Listing(Protocol):
+    """What a list is asked for."""
+
+    state: str
+    job_type: str
+    holder: str
+    tenant: str
+    group: str
+    label: str
+    worker: str
+    limit: int
+    cursor: str | None
+
+
+class Poll(Protocol):
+    """What a poller can do."""
+
+    job_types: str
+    capabilities: str
+    limit: int
+
+
+class JobService:
+    """What callers do with jobs. One instance per server."""
+
+    def __init__(self, leases: LiveLeases, calls: Calls, disk_of: Callable[[str], str], users: Users) -> None:
+        self.ledger = leases.ledger
+        self.settings = leases.settings
+        self.leases = leases
+        self.demand = Demand()
+        self.cold = ColdParts(leases.ledger, leases.archive)
+        self.claims = Claims(leases, self.cold, self.demand)
+        self.dependencies = Dependencies(leases.ledger, self.cold, self.eligible)
+        self.results = Results(leases.ledger, leases.settings, self.cold, self.ended)
+        self.care = JobCare(leases.ledger, leases.settings, self.ended)
+        self.listed = JobList(leases.ledger, self.cold)
+        drafts = Drafts(leases.settings, lambda: leases.totals, disk_of, users)
+        self._submissions = Submissions(
+            leases.ledger, leases.settings, drafts, self.cold, self.dependencies, calls, self.eligible
+        )
+        self.changes = Changes(leases.ledger, leases.settings, self.find, self.ended, self.eligible)
+        self.submit = self._submissions.submit
+        self.claim = self.claims.claim
+        self.complete_many = self.results.complete_many
+        leases.line.takers = self.claims
+
+    # -- time and consequences
+
+    async def recovered(self) -> None:
+        """After a start, once jobs may be changed: what a crash left undone."""
+        await self.dependencies.recover()
+
+    def tick(self) -> None:
+        """What is due by time, and what could not be written before."""
+        self.dependencies.work()
+        if self.care.tick():
+            self.eligible()
+
+    async def tidy(self) -> None:
+        """Each minute: workers that are gone, terms that nobody has."""
+        self.demand.forget(self.ledger.clock.now_ms() - self.settings().queue.demand_ms)
+        if self.ledger.state.queue.unused:
+            await self.ledger.execute(forget_terms)
+
+    def eligible(self) -> None:
+        """More jobs may start than before."""
+        self.leases.line.dispatch()
+        self.claims.more_may_start()
+
+    def ended(self, over: Sequence[Job]) -> None:
+        """These have just ended, or gone back into the line."""
+        self.dependencies.ended(over)
+
+    # -- looking
+
+    async def get(self, principal: Principal, ident: str) -> wire.JobOut:
+        """One job as it is now, live or ended, with its place and what it waits for."""
+        return await self._now(number_of(ident))
+
+    async def _now(self, number: int) -> wire.JobOut:
+        job = await self.find(number)
+        out = (await self.shown([job], with_payload=True))[0]
+        reasons = self._why(job)
+        out.reasons = [views.reason(reason) for reason in reasons]
+        out.reason = reasons[0].sentence if reasons else ""
+        if job.number in self.ledger.state.line:
+            state = self.ledger.state
+            out.position = state.line.position(job.number, state.flows, self.settings().line)
+        return out
+
+    async def find(self, number: int) -> Job:
+        """A job, live or ended, with nothing in it that could still be taken back. Raises NotFound."""
+        self.ledger.refuse_unknown()
+        while True:
+            await self.ledger.record_settled(JOBS, number)
+            job = self.ledger.state.jobs.get(number)
+            if job is not None:
+                return job
+            over = await self.cold.ended(number)
+            if number in self.ledger.state.jobs:
+                continue
+            if over is None:
+                raise NotFound(
+                    f"no job {job_id(number)} is known; see `leasehold queue`", job_id=job_id(number)
+                )
+            return over
+
+    async def shown(self, found: Sequence[Job], *, with_payload: bool = False) -> list[wire.JobOut]:
+        """Jobs as the wire shows them."""
+        clock = self.ledger.clock
+        specs = await self.cold.specs([job.number for job in found])
+        state, now_ms, wall_ms = self.ledger.state, clock.now_ms(), clock.wall_ms()
+        rows = [job_views.shown(job, specs.get(job.number), state, now_ms, wall_ms) for job in found]
+        if not with_payload:
+            for row in rows:
+                row.payload = row.result = None
+        return rows
+
+    async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> wire.JobPage:
+        """Jobs that match, newest first: live ones, then those that have ended."""
+        found, following = await self.listed.page(wanted, limit, cursor)
+        rows = await self.shown(found)
+        for job, row in zip(found, rows, strict=True):
+            if job.state in (JobState.QUEUED, JobState.HELD):
+                reasons = self._why(job)
+                row.reason = reasons[0].sentence if reasons else ""
+        return wire.JobPage(rows, following)
+
+    def _why(self, job: Job) -> list[Reason]:
+        clock = self.ledger.clock
+        return job_views.why(
+            job,
+            self.ledger.state,
+            self.settings(),
+            clock.now_ms(),
+            clock.wall_ms(),
+            lambda one: self.demand.exists(one.terms.ask),
+        )
+
+    # -- as the edge calls it
+
+    async def listing(self, query: Listing) -> wire.JobPage:
+        """A page of jobs. Raises Invalid for a state that there is none of."""
+        states = set()
+        for name in filter(None, query.state.upper().split(",")):
+            if name not in JobState.__members__:
+                raise Invalid(
+                    f"state: there is no {name[:32]}",
+                    field="$.state",
+                    expected=", ".join(JobState.__members__),
+                )
+            states.add(JobState(name))
+        wanted = Wanted(
+            frozenset(states),
+            query.job_type,
+            query.holder,
+            query.tenant,
+            query.group,
+            query.label,
+            query.worker,
+        )
+        return await self.page(wanted, query.limit, query.cursor)
+
+    async def cancel(self, principal: Principal, ident: str, body: wire.Cancel) -> wire.JobOut:
+        return await self._now(await self.changes.cancel(principal, ident, body))
+
+    async def hold(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
+        return await self._now(await self.changes.hold(principal, ident, body))
+
+    async def pause(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
+        return await self._now(await self.changes.pause(principal, ident, body))
+
+    async def resume(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
+        return await self._now(await self.changes.resume(principal, ident, body))
+
+    async def prioritise(self, principal: Principal, ident: str, body: wire.NewPriority) -> wire.JobOut:
+        return await self._now(await self.changes.prioritise(principal, ident, body))
+
+    async def retry(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
+        return await self._now(await self.changes.retry(principal, ident, body))
+
+    async def poll(self, principal: Principal, query: Poll) -> claim_wire.Dispatchable:
+        """What is offered to this worker."""
+        wants = Wants(_names(query.job_types), _names(query.capabilities))
+        return await self.claims.dispatchable(principal, wants, query.limit)
+
+    async def ack(self, principal: Principal, ident: str, body: claim_wire.Ack) -> wire.JobOut:
+        return await self._now((await self.claims.ack(principal, number_of(ident), body)).number)
+
+    async def complete(
+        self, principal: Principal, ident: str, body: claim_wire.Completion
+    ) -> claim_wire.Completed:
+        return await self.results.complete(principal, number_of(ident), body)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]

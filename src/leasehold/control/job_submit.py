@@ -1,0 +1,240 @@
+"""Filing jobs: judged one by one, committed together (QUEUE-3; LEASE-8 for calls with a key)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from leasehold.control.calls import Calls
+from leasehold.control.cold import ColdParts
+from leasehold.control.dependencies import Dependencies
+from leasehold.control.drafts import Drafts, numbers_of, refused
+from leasehold.control.ledger import Ledger
+from leasehold.core import job as jobs
+from leasehold.core.attempt import job_id, with_
+from leasehold.core.job import Draft, Filed
+from leasehold.core.state import CALLS, JOBS, Call, Change, Outcome, Stamp, State
+from leasehold.model.errors import Conflict, Invalid, LeaseholdError, QueueFull
+from leasehold.model.principal import Principal
+from leasehold.model.settings import PolicySettings
+from leasehold.wire import job as wire
+
+COMMIT_BYTES = 4 << 20
+"""Payloads of one commit; a larger submission takes several."""
+
+ROUTE = "job.submit"
+
+
+class Submissions:
+    """Takes jobs in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], PolicySettings],
+        drafts: Drafts,
+        cold: ColdParts,
+        dependencies: Dependencies,
+        calls: Calls,
+        eligible: Callable[[], None],
+    ) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.cold = cold
+        self.dependencies = dependencies
+        self.eligible = eligible
+        self._drafts = drafts
+        self._calls = calls
+
+    async def submit(
+        self,
+        principal: Principal,
+        body: wire.Submit,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+    ) -> wire.Submitted:
+        """File jobs; those that can't be taken say why, each for itself."""
+        now_ms = self.ledger.clock.now_ms()
+        call = self._calls.call_of(principal, idempotency_key, body_hash, now_ms, ROUTE)
+        if call is None:
+            return await self._submit(principal, body, None)
+        await self.ledger.record_settled(CALLS, call.key)
+        known = self._calls.known(self.ledger.state, call)
+        if known is not None:
+            return await self._as_it_was(known)
+        with self._calls.in_flight(call):
+            return await self._submit(principal, body, call)
+
+    async def _as_it_was(self, call: Call) -> wire.Submitted:
+        """The jobs that a remembered call made."""
+        rows = []
+        for text in call.lease_id.split(","):
+            number = int(text, 36)
+            job = self.ledger.state.jobs.get(number)
+            if not number:
+                rows.append(wire.Taken(code="REFUSED", detail="refused the first time; that answer said why"))
+            elif job is not None:
+                await self.ledger.record_settled(JOBS, number)
+                rows.append(wire.Taken(job_id(number), str(job.state), existing=True))
+            else:
+                over = await self.cold.ended(number)
+                rows.append(wire.Taken(job_id(number), str(over.state) if over else "", existing=True))
+        taken = sum(1 for row in rows if row.job_id)
+        return wire.Submitted(taken, len(rows) - taken, rows)
+
+    async def _submit(self, principal: Principal, body: wire.Submit, call: Call | None) -> wire.Submitted:
+        items: Sequence[wire.JobIn] = body.jobs or [body]
+        if body.jobs and (
+            body.job_type != "generic" or body.exec is not None or bytes(body.payload) != b"{}"
+        ):
+            raise Invalid(
+                "jobs: either one job, or many in `jobs`, not both",
+                field="$.jobs",
+                expected="nothing beside it",
+            )
+        answers: list[wire.Taken] = [wire.Taken() for _ in items]
+        drafts = await self._make(principal, items, answers, allow_unfit=body.allow_unfit)
+        filed = await self._file(principal, drafts, call, len(items))
+        for place, one in filed:
+            answers[place] = wire.Taken(job_id(one.number), str(one.state), one.existing)
+        self.eligible()
+        taken = len(filed)
+        if not body.jobs and answers[0].code:
+            raise _error_of(answers[0])
+        return wire.Submitted(taken, len(items) - taken, answers)
+
+    async def _make(
+        self,
+        principal: Principal,
+        items: Sequence[wire.JobIn],
+        answers: list[wire.Taken],
+        *,
+        allow_unfit: bool,
+    ) -> list[tuple[int, Draft]]:
+        clock, state = self.ledger.clock, self.ledger.state
+        now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
+        self._room_for(items)
+        drafts: list[tuple[int, Draft]] = []
+        for place, item in enumerate(items):
+            try:
+                draft = self._drafts.make(principal, item, state, now_ms, wall_ms, allow_unfit=allow_unfit)
+                if item.after:
+                    after = tuple(numbers_of(item.after))
+                    open_ones = await self.dependencies.open_ones(after, item.after_any)
+                    draft = with_(draft, after=after, after_any=item.after_any, waits_for=open_ones)
+            except LeaseholdError as error:
+                code, detail, field = refused(error)
+                answers[place] = wire.Taken(code=code, detail=detail, field=field)
+                continue
+            drafts.append((place, draft))
+        return drafts
+
+    def _room_for(self, items: Sequence[wire.JobIn]) -> None:
+        state, limits = self.ledger.state, self.settings().queue
+        if len(state.jobs) + len(items) > limits.jobs_max or state.queue.bytes > limits.bytes_max:
+            raise QueueFull(
+                f"{len(state.jobs):,} jobs are live, with {state.queue.bytes >> 20:,} MiB; at most "
+                f"{limits.jobs_max:,} "
+                f"and {limits.bytes_max >> 20:,} MiB are taken (queue.jobs_max, queue.bytes_max)",
+                retry_after_s=10,
+            )
+
+    async def _file(
+        self, principal: Principal, drafts: Sequence[tuple[int, Draft]], call: Call | None, asked: int
+    ) -> list[tuple[int, Filed]]:
+        """In as many commits as they need, all but the last of which are not waited for one by one."""
+        found: list[tuple[int, Filed]] = []
+        waits = []
+        at = 0
+        while at < len(drafts):
+            piece: list[tuple[int, Draft]] = []
+            size = 0
+            while at < len(drafts) and (not piece or size < COMMIT_BYTES):
+                piece.append(drafts[at])
+                size += drafts[at][1].size + 512
+                at += 1
+            last = None
+            if call is not None and at == len(drafts):
+                last = partial(self._remember, call, found, [place for place, _ in piece], asked)
+            filed, durable = self.ledger.submit(
+                partial(
+                    self._decide,
+                    principal.name,
+                    [draft for _, draft in piece],
+                    last,
+                )
+            )
+            found += zip([place for place, _ in piece], filed, strict=True)
+            for (_, draft), one in zip(piece, filed, strict=True):
+                if not one.existing:
+                    self.cold.remember(one.number, draft.cold)
+            if durable is not None:
+                waits.append(durable)
+        for durable in waits:
+            await durable
+        for _, one in found:
+            if one.existing:
+                await self.ledger.record_settled(JOBS, one.number)
+        return found
+
+    @staticmethod
+    def _remember(
+        call: Call,
+        before: Sequence[tuple[int, Filed]],
+        places: Sequence[int],
+        asked: int,
+        filed: Sequence[Filed],
+        outcome: Outcome,
+    ) -> None:
+        """What the call with this key did, in the commit of its last part."""
+        numbers = ["0"] * asked
+        for place, one in (*before, *zip(places, filed, strict=True)):
+            numbers[place] = base36(one.number)
+        record = Call(call.key, call.principal, call.body_hash, ",".join(numbers), call.at_ms)
+        outcome.changes.append(Change(CALLS, call.key, record))
+
+    def _decide(
+        self,
+        actor: str,
+        drafts: Sequence[Draft],
+        remember: Callable[[Sequence[Filed], Outcome], None] | None,
+        state: State,
+        stamp: Stamp,
+    ) -> Outcome:
+        outcome = Outcome()
+        live = state.jobs
+        for draft in drafts:
+            if any(number not in live for number in draft.waits_for):
+                raise Conflict("a job that it comes after has just ended; submit again", retry_after_s=1)
+        outcome.answer = jobs.submit(state, drafts, actor, stamp, self.settings(), outcome)
+        if remember is not None:
+            remember(outcome.answer, outcome)
+        return outcome
+
+
+def base36(number: int) -> str:
+    """A number as short text; `int(text, 36)` is the inverse."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = digits[digit] + text
+    return text or "0"
+
+
+def _error_of(answer: wire.Taken) -> LeaseholdError:
+    kinds: dict[str, Any] = {error.code: error for error in _all_errors()}
+    details = {"field": answer.field} if answer.field else {}
+    found: LeaseholdError = kinds.get(answer.code, Invalid)(answer.detail, **details)
+    return found
+
+
+def _all_errors() -> list[type[LeaseholdError]]:
+    found, rest = [], [LeaseholdError]
+    while rest:
+        one = rest.pop()
+        found.append(one)
+        rest += one.__subclasses__()
+    return found

@@ -1,0 +1,192 @@
+"""Jobs between the line and their end, as pure decisions: offered, taken up, claimed, completed (QUEUE-4, 9).
+
+A job and its lease change in one commit. Under a session's lease a job has no lease of its own: its
+generation fences it (LEASE-27).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leasehold.core import attempt, capacity, order
+from leasehold.core import lease as life
+from leasehold.core.attempt import job_id
+from leasehold.core.job import join
+from leasehold.core.state import FLOWS, JOBS, LEASES, Change, Outcome, Stamp, State
+from leasehold.model.errors import Conflict, StaleToken
+from leasehold.model.event import Event
+from leasehold.model.ids import from_number
+from leasehold.model.job import AT_WORK, End, Job, JobState
+from leasehold.model.lease import Ask, Lease, Usage
+from leasehold.model.line import Flow
+from leasehold.model.settings import PolicySettings
+
+with_ = attempt.with_
+
+
+def offer(
+    state: State, job: Job, ask: Ask, worker: str, stamp: Stamp, settings: PolicySettings, outcome: Outcome
+) -> tuple[Job, Lease]:
+    """Dispatch: the lease, charged, and the job that waits for its worker's word, in one commit (QUEUE-9)."""
+    lease = life.grant(state, ask, stamp, settings, outcome, job=job.number)
+    outcome.deadlines[-1] = (lease.lease_id, stamp.now_ms + settings.queue.offer_ms)
+    offered = with_(
+        job,
+        state=JobState.DISPATCHING,
+        generation=job.generation + 1,
+        lease_id=lease.lease_id,
+        token=lease.token,
+        worker=worker,
+        not_before_ms=0,
+        earliest_wall_ms=0,
+    )
+    outcome.changes.append(Change(JOBS, job.number, offered))
+    attempt.event(outcome, "JobOffered", job, stamp, worker, lease_id=lease.lease_id)
+    return offered, lease
+
+
+def take_up(state: State, job: Job, lease: Lease, stamp: Stamp, settings: PolicySettings) -> Outcome:
+    """The worker has it: RUNNING, an attempt that counts. Answer: the job."""
+    attempt.move(job, JobState.RUNNING)
+    outcome = life.renew(lease, stamp, settings)
+    running = _running(job, job.generation, job.lease_id, job.token, job.worker, stamp)
+    outcome.changes.append(Change(JOBS, job.number, running))
+    attempt.event(outcome, "JobStarted", running, stamp, job.worker, generation=job.generation)
+    outcome.answer = running
+    return outcome
+
+
+def claim_own(
+    state: State, job: Job, ask: Ask, worker: str, stamp: Stamp, settings: PolicySettings, outcome: Outcome
+) -> tuple[Job, Lease]:
+    """A claim is offer and word in one: the lease is ACTIVE, and its worker has one TTL to renew it."""
+    offered = life.grant(state, ask, stamp, settings, outcome, job=job.number)
+    lease = life.active(offered)
+    outcome.changes[:] = [change for change in outcome.changes if change.key != lease.lease_id]
+    outcome.changes.append(Change(LEASES, lease.lease_id, lease))
+    outcome.deadlines[-1] = (lease.lease_id, stamp.now_ms + settings.lease.ttl_ms)
+    running = _running(job, job.generation + 1, lease.lease_id, lease.token, worker, stamp)
+    outcome.changes.append(Change(JOBS, job.number, running))
+    attempt.event(outcome, "JobStarted", running, stamp, worker, generation=running.generation)
+    return running, lease
+
+
+def claim_under(
+    session: Lease, jobs: Iterable[Job], worker: str, stamp: Stamp, outcome: Outcome
+) -> list[Job]:
+    """Start jobs under a session's lease, which was charged for all of them (LEASE-27)."""
+    changes, events, started = outcome.changes, outcome.events, list[Job]()
+    for job in jobs:
+        running = _running(job, job.generation + 1, session.lease_id, session.token, worker, stamp)
+        changes.append(Change(JOBS, job.number, running))
+        events.append(Event("JobStarted", from_number("job", job.number), stamp.wall_ms, worker))
+        started.append(running)
+    return started
+
+
+def _running(job: Job, generation: int, lease_id: str, token: int, worker: str, stamp: Stamp) -> Job:
+    """Spelled out: it is made thousands of times a second."""
+    return Job(
+        job.number,
+        job.terms,
+        JobState.RUNNING,
+        job.since_wall_ms,
+        job.due_ms,
+        generation,
+        job.attempts + 1,
+        job.lost,
+        0,
+        0,
+        job.deadline_wall_ms,
+        job.anyway_wall_ms,
+        job.after,
+        job.after_any,
+        (),
+        job.unique,
+        job.size,
+        job.index,
+        lease_id,
+        token,
+        worker,
+        stamp.now_ms,
+        stamp.wall_ms,
+        0,
+        job.cancel,
+        job.memory_bytes,
+        None,
+        job.past,
+    )
+
+
+def check(job: Job, generation: int, token: int) -> None:
+    """Fencing: only who holds this attempt may speak for it (INV-3). Raises StaleToken, Conflict."""
+    if job.state not in AT_WORK:
+        raise Conflict(
+            f"{job_id(job.number)} is {job.state}; nobody works on it",
+            state=str(job.state),
+            job_id=job_id(job.number),
+        )
+    if job.generation != generation or job.token != token:
+        raise StaleToken(
+            f"{job_id(job.number)} has been handed out again (generation {job.generation}); drop this result",
+            job_id=job_id(job.number),
+            generation=job.generation,
+        )
+
+
+def complete(
+    state: State,
+    job: Job,
+    outcome_of: str,
+    end: End,
+    stamp: Stamp,
+    settings: PolicySettings,
+    outcome: Outcome,
+) -> Job:
+    """Its worker says how it ended: DONE, FAILED, or RETURNED (not worked on, and no attempt).
+
+    Its own lease is released in the same commit; a session's stays. Returns the job as it is then.
+    """
+    if outcome_of == "RETURNED":
+        over = attempt.requeued(outcome, job, "RETURNED", end, stamp, attempts=max(0, job.attempts - 1))
+    elif job.cancel and outcome_of != "DONE":
+        over = attempt.ended(outcome, job, JobState.CANCELED, with_(end, error=job.cancel), stamp)
+    elif outcome_of == "DONE":
+        over = attempt.done(outcome, job, end, stamp)
+    else:
+        over = attempt.failed(outcome, job, end, state, stamp)
+    lease = state.leases.get(job.lease_id)
+    if lease is not None and lease.job == job.number:
+        note = f"its job is {over.state}"
+        join(outcome, life.release(state, lease, stamp, settings, end.usage, note, settled=job.number))
+    return over
+
+
+def charge_flows(
+    state: State, outcome: Outcome, work: dict[int, tuple[Ask, int, int]], settings: PolicySettings
+) -> None:
+    """Correct the flows by what jobs under a session really took: per terms (ask, expected, real ms)."""
+    if state.view is None:
+        return
+    for ask, expected_ms, real_ms in work.values():
+        cost = capacity.dominant_share_cost(ask.charge, state.view.totals)
+        for flow in order.corrected(
+            {**state.flows, **outcome.flows} if outcome.flows else state.flows,
+            ask,
+            cost,
+            expected_ms,
+            real_ms,
+            settings.line,
+        ):
+            outcome.flows[flow.key] = flow
+    outcome.changes.extend(Change(FLOWS, key, flow) for key, flow in outcome.flows.items())
+
+
+def take_flows(flows: Iterable[Flow], outcome: Outcome) -> None:
+    """The flows as a claim has charged them."""
+    for flow in flows:
+        outcome.flows[flow.key] = flow
+        outcome.changes.append(Change(FLOWS, flow.key, flow))
+
+
+NOTHING_USED = Usage()
