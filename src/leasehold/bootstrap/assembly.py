@@ -46,6 +46,7 @@ from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import LockService
+from leasehold.control.runner import RunnerService
 from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.stats import StatsService
@@ -66,6 +67,9 @@ from leasehold.runtime.telemetry import Telemetry
 from leasehold.runtime.zone import local_zone
 
 log = get_logger(__name__)
+
+RUNS = "runs"
+"""The folder of commands that run or have run, within the data folder."""
 
 
 class StartError(Exception):
@@ -160,6 +164,9 @@ class Assembly:
         )
         users = Users(os.getuid(), uid_of)
         self.jobs = JobService(self.leases, self.leases.calls, host.disk_of, users)
+        runner = work.runner(self.data / RUNS, self.clock)
+        self.runner = RunnerService(self.leases, self.jobs.demand, self.jobs.cold, runner, self.jobs.ended)
+        self.jobs.runner = runner
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens
@@ -174,6 +181,7 @@ class Assembly:
             guards=self.guards,
             audit=self.audit,
             jobs=self.jobs,
+            runner=self.runner,
         )
         self._assemble_addons()
         self.sense = SenseService(

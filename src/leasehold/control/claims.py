@@ -81,6 +81,9 @@ class Claims:
             taker.room += 1
         else:
             self._leases.timers.set(handed[1].lease_id, self._deadline_ms(handed[1]))
+            if taker.on_taken is not None:
+                taker.taken.remove(handed)
+                taker.on_taken(handed)
             taker.wake.set()
 
     def _deadline_ms(self, lease: Lease) -> int:

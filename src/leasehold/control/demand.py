@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from leasehold.model.job import RUNNER
@@ -45,10 +45,11 @@ class Wants:
 class Taker:
     """A call that is open for jobs, or the runner: `room` is how many more it takes.
 
-    `taken` collects what was decided for it and is not durable yet; `wake` is set when it is, or failed.
+    `taken` collects what was decided for it and is not durable yet; `wake` is set when it is. The runner is
+    called with each (`on_taken`) instead.
     """
 
-    __slots__ = ("offers", "principal", "room", "taken", "used", "wake", "wants", "worker")
+    __slots__ = ("offers", "on_taken", "principal", "room", "taken", "wake", "wants", "worker")
 
     def __init__(self, principal: str, worker: str, wants: Wants, room: int, *, offers: bool = False) -> None:
         self.principal = principal
@@ -57,7 +58,7 @@ class Taker:
         self.room = room
         self.offers = offers
         self.taken: list[Any] = []
-        self.used = 0
+        self.on_taken: Callable[[Any], None] | None = None
         self.wake = asyncio.Event()
 
 

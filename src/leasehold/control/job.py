@@ -13,7 +13,7 @@ from leasehold.control.demand import Demand, Wants
 from leasehold.control.dependencies import Dependencies
 from leasehold.control.drafts import Drafts, Users
 from leasehold.control.job_care import JobCare, forget_terms
-from leasehold.control.job_change import Changes, number_of
+from leasehold.control.job_change import Changes, check_owner, number_of
 from leasehold.control.job_list import JobList, Wanted
 from leasehold.control.job_submit import Submissions
 from leasehold.control.live import LiveLeases
@@ -21,9 +21,11 @@ from leasehold.control.results import Results
 from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS
 from leasehold.model.errors import Invalid, NotFound
-from leasehold.model.job import Job, JobState
+from leasehold.model.job import ENDED, RUNNER, Job, JobState
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Reason
+from leasehold.model.run import RunKey
+from leasehold.ports.runner import RunFailed, Runner
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import job as wire
 
@@ -40,6 +42,15 @@ class Listing(Protocol):
     worker: str
     limit: int
     cursor: str | None
+
+
+class LogQuery(Protocol):
+    """Which piece of an output; `attempt` 0: the last one's."""
+
+    offset: int
+    limit: int
+    wait_sec: int
+    attempt: int
 
 
 class Poll(Protocol):
@@ -72,6 +83,8 @@ class JobService:
         self.submit = self._submissions.submit
         self.claim = self.claims.claim
         self.complete_many = self.results.complete_many
+        self.runner: Runner | None = None
+        """Where the output of commands is."""
         leases.line.takers = self.claims
 
     # -- time and consequences
@@ -208,6 +221,27 @@ class JobService:
 
     async def retry(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
         return await self._now(await self.changes.retry(principal, ident, body))
+
+    async def log(self, principal: Principal, ident: str, query: LogQuery) -> wire.LogPage:
+        """A piece of a command's output, waiting up to `wait_sec` for more of it. Raises NotFound."""
+        job = await self.find(number_of(ident))
+        check_owner(job, principal, "job:manage")
+        key = RunKey(job.number, query.attempt or job.generation)
+        if self.runner is None or RUNNER not in job.terms.ask.needs:
+            raise NotFound(f"{ident} is no command: its worker has its output", job_id=ident)
+        try:
+            if query.wait_sec:
+                await self.runner.more(key, query.offset, query.wait_sec)
+            part = await self.runner.log(key, query.offset, query.limit)
+        except RunFailed as error:
+            if job.state is JobState.QUEUED or not job.started_ms:
+                return wire.LogPage([], 0, job.state in ENDED)
+            raise NotFound(f"the output of {ident} is not kept any more: {error.sentence}") from error
+        chunks = [
+            wire.LogChunkOut(each.offset, views.rfc3339(each.wall_ms), str(each.stream), each.data)
+            for each in part.chunks
+        ]
+        return wire.LogPage(chunks, part.next_offset, part.is_over, part.dropped_bytes)
 
     async def poll(self, principal: Principal, query: Poll) -> claim_wire.Dispatchable:
         """What is offered to this worker."""

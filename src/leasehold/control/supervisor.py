@@ -15,6 +15,7 @@ from leasehold.control.job import JobService
 from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
+from leasehold.control.runner import RunnerService
 from leasehold.control.token import TokenService
 from leasehold.core import learn
 from leasehold.core.brake import ran_ms
@@ -72,6 +73,7 @@ class Supervisor:
         guards: GuardService | None = None,
         audit: AuditService | None = None,
         jobs: JobService | None = None,
+        runner: RunnerService | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
@@ -80,6 +82,7 @@ class Supervisor:
         self.guards = guards
         self.audit = audit
         self.jobs = jobs
+        self.runner = runner
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -117,6 +120,8 @@ class Supervisor:
                 self.ladder.resume,
             )
             await self.jobs.recovered()
+        if self.runner is not None:
+            await self.runner.attach()
         self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
         for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care), (FORGET_MS, self._forget)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
@@ -199,6 +204,8 @@ class Supervisor:
             self.ladder.look()
             if self.jobs is not None:
                 self.jobs.tick()
+            if self.runner is not None:
+                self.runner.tick()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
@@ -242,6 +249,8 @@ class Supervisor:
         self.ladder.committed(events)
         if self.guards is not None:
             self.guards.committed(events)
+        if self.runner is not None:
+            self.runner.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None

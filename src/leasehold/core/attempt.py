@@ -24,6 +24,8 @@ PAST_MAX = 20
 ERROR_MAX = 500
 """Letters of an error that an attempt which is over keeps."""
 
+NOTHING_SEEN = End()
+
 with_ = msgspec.structs.replace
 
 
@@ -174,9 +176,12 @@ def more_memory(job: Job, end: End, state: State) -> int:
     return min(wanted, state.view.totals.memory_bytes)
 
 
-def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp) -> Job:
-    """Its lease or node was lost: not its fault, until that has happened too often."""
-    end = End(why, ErrorClass.LOST)
+def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen: End = NOTHING_SEEN) -> Job:
+    """Its lease or node was lost: not its fault, until that has happened too often.
+
+    `seen` is how its command ended, where that was seen.
+    """
+    end = with_(seen, error=why, error_class=ErrorClass.LOST)
     if job.cancel:
         return ended(outcome, job, JobState.CANCELED, with_(end, error=job.cancel), stamp)
     if job.lost < LOSSES_FREE:
@@ -194,16 +199,31 @@ def lapsed(outcome: Outcome, job: Job, stamp: Stamp) -> Job:
     return requeued(outcome, job, "LAPSED", End("the offer was not taken up"), stamp)
 
 
-def ran_out_of_time(outcome: Outcome, job: Job, stamp: Stamp, state: State) -> Job:
+def ran_out_of_time(outcome: Outcome, job: Job, stamp: Stamp, state: State, seen: End = NOTHING_SEEN) -> Job:
     """It ran longer than its limit: another attempt where it has one left, else EXPIRED (QUEUE-10)."""
     limit_s = job.terms.max_runtime_ms // 1000
-    end = End(f"it ran longer than its limit of {limit_s} s", ErrorClass.RETRYABLE)
+    end = with_(seen, error=f"it ran longer than its limit of {limit_s} s", error_class=ErrorClass.RETRYABLE)
     if job.attempts < job.terms.max_attempts:
         return failed(outcome, job, end, state, stamp)
     return ended(outcome, job, JobState.EXPIRED, end, stamp)
 
 
-def lease_ended(outcome: Outcome, state: State, number: int, how: str, reason: str, stamp: Stamp) -> None:
+def taken_back(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen: End) -> Job:
+    """Its lease was revoked, and it has stopped: back into the line, or over its runtime limit."""
+    limit_ms = job.terms.max_runtime_ms
+    if limit_ms and job.started_ms + limit_ms <= stamp.now_ms:
+        return ran_out_of_time(outcome, job, stamp, state, seen)
+    return lost(outcome, job, f"its lease ended: {why or 'revoked'}", state, stamp, seen)
+
+
+def lease_ended(
+    outcome: Outcome,
+    state: State,
+    number: int,
+    how: str,
+    reason: str,
+    stamp: Stamp,
+) -> None:
     """The lease of a job's attempt has ended by itself: expired, revoked, or released without a result.
 
     `how` is the lease's last state. In the same commit as that end (QUEUE-9, 10).
@@ -211,13 +231,12 @@ def lease_ended(outcome: Outcome, state: State, number: int, how: str, reason: s
     job = state.jobs.get(number)
     if job is None:
         return
-    limit_ms = job.terms.max_runtime_ms
     if job.state is JobState.DISPATCHING:
         lapsed(outcome, job, stamp)
-    elif limit_ms and not job.cancel and job.started_ms + limit_ms <= stamp.now_ms and how == "REVOKED":
-        ran_out_of_time(outcome, job, stamp, state)
     elif job.cancel:
         ended(outcome, job, JobState.CANCELED, End(job.cancel), stamp)
+    elif how == "REVOKED":
+        taken_back(outcome, job, reason, state, stamp, NOTHING_SEEN)
     elif how == "RELEASED":
         failed(outcome, job, End("NO_RESULT: its lease was released without a result"), state, stamp)
     else:

@@ -47,8 +47,17 @@ def offer(
 
 def take_up(state: State, job: Job, lease: Lease, stamp: Stamp, settings: PolicySettings) -> Outcome:
     """The worker has it: RUNNING, an attempt that counts. Answer: the job."""
-    attempt.move(job, JobState.RUNNING)
     outcome = life.renew(lease, stamp, settings)
+    taken = taken_up(job, stamp)
+    join(outcome, taken)
+    outcome.answer = taken.answer
+    return outcome
+
+
+def taken_up(job: Job, stamp: Stamp) -> Outcome:
+    """The job's part of that. Answer: the job."""
+    attempt.move(job, JobState.RUNNING)
+    outcome = Outcome()
     running = _running(job, job.generation, job.lease_id, job.token, job.worker, stamp)
     outcome.changes.append(Change(JOBS, job.number, running))
     attempt.event(outcome, "JobStarted", running, stamp, job.worker, generation=job.generation)

@@ -29,6 +29,9 @@ from leasehold.model.lease import (
 )
 from leasehold.model.settings import PolicySettings
 
+RUNNER = "runner"
+"""The principal of leases whose work the built-in runner does."""
+
 NEVER_MS = 1 << 62
 """A deadline that never comes: a silent lease ends with its processes, a revoked one too."""
 
@@ -217,8 +220,8 @@ def release(
 
     `settled` is the number of the job whose end the caller has decided already.
     """
-    reason = note or "released by its holder"
-    return _finish(state, lease, LeaseState.RELEASED, stamp, settings, reason, usage, settled)
+    to = LeaseState.REVOKED if lease.state is LeaseState.REVOKED else LeaseState.RELEASED
+    return _finish(state, lease, to, stamp, settings, note or "released by its holder", usage, settled)
 
 
 def revoke(
@@ -286,8 +289,8 @@ def processes_ended(
     """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
     outcome = Outcome(lease)
     usage = Usage(memory_kills=memory_kills) if memory_kills else None
-    if lease.ask.guard is not None:
-        return outcome  # Whether it comes again is looked for elsewhere.
+    if lease.ask.guard is not None or lease.ask.principal == RUNNER:
+        return outcome  # Whether it comes again is looked for elsewhere; the runner tells how it ended.
     if work_lives:
         if not caller_lives and lease.binding.caller is not None and Flag.UNATTENDED not in lease.flags:
             return _changed(_with(lease, flags=_flags(lease, Flag.UNATTENDED)), "LeaseUnattended", stamp, {})

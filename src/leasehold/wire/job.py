@@ -298,13 +298,24 @@ class QueueStats(msgspec.Struct, omit_defaults=True):
     unreadable: list[str] = []
 
 
-class LogPage(msgspec.Struct, omit_defaults=True):
-    """A piece of a command's output. `data`: base64; `next`: the offset after it; `over`: no more comes."""
+class LogChunkOut(msgspec.Struct):
+    """What came out of a stream (`out`, `err`; `note`: a word of the runner) at once. `data` is base64."""
 
     offset: int
+    at: str
+    stream: str
+    data: bytes
+
+
+class LogPage(msgspec.Struct, omit_defaults=True):
+    """A piece of a command's output, and where to read on. `over`: it has ended, and nothing follows.
+
+    `dropped_bytes` were before the first chunk and are not kept any more.
+    """
+
+    chunks: list[LogChunkOut]
     next: int
     over: bool
-    data: str
     dropped_bytes: int = 0
 
 

@@ -26,6 +26,7 @@ from leasehold.wire.job import (
     JobId,
     JobOut,
     JobPage,
+    LogPage,
     NewPriority,
     Note,
     Submit,
@@ -55,6 +56,15 @@ class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: Annotated[str, Meta(max_length=128)] = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From where on, how much at most; a negative offset counts from the end. `attempt` 0: the last one's."""
+
+    offset: Annotated[int, Meta(ge=-(2**53), lt=2**53)] = 0
+    limit: Annotated[int, Meta(ge=1, le=4 << 20)] = 65_536
+    wait_sec: Annotated[int, Meta(ge=0, le=30)] = 0
+    attempt: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
 
 class PollQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +215,20 @@ async def pause_job(call: Call[Note, Nothing, JobPath]) -> JobOut:
 async def resume_job(call: Call[Note, Nothing, JobPath]) -> JobOut:
     """A held job stands in line again; one that stands still goes on."""
     return await call.services.jobs.resume(call.principal, call.path.job_id, call.body)
+
+
+@table.endpoint(
+    "GET",
+    f"{QUEUE}/jobs/{{job_id}}/log",
+    verb="job:submit",
+    path_params=JobPath,
+    query=LogQuery,
+    answer=LogPage,
+    errors=(errors.NotFound, errors.NotPermitted),
+)
+async def read_log(call: Call[None, LogQuery, JobPath]) -> LogPage:
+    """A piece of a command's output from `offset` on, also while it runs; `wait_sec` waits for more."""
+    return await call.services.jobs.log(call.principal, call.path.job_id, call.query)
 
 
 @table.endpoint(
