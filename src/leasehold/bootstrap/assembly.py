@@ -167,6 +167,7 @@ class Assembly:
         runner = work.runner(self.data / RUNS, self.clock)
         self.runner = RunnerService(self.leases, self.jobs.demand, self.jobs.cold, runner, self.jobs.ended)
         self.jobs.runner = runner
+        self.runner.on_started = self.jobs.counts.started
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens

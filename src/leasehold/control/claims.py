@@ -7,7 +7,7 @@ under a session takes from the line directly, since its lease was charged before
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,8 @@ class Claims:
         self._cold = cold
         self.demand = demand
         self._sessions: dict[int, asyncio.Event] = {}
+        self.on_started: Callable[[Sequence[Job]], None] = lambda jobs: None
+        """Called with jobs that have just been claimed."""
 
     # -- the dispatcher's side (control/line.py)
 
@@ -116,6 +118,7 @@ class Claims:
         if not jobs and not known:
             self._comes_back(worker, wants)
             return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
+        self.on_started(jobs)
         return await self._claimed([*known, *jobs], own=True)
 
     async def _take(self, taker: Taker, wait_s: float) -> None:
@@ -186,6 +189,7 @@ class Claims:
                 if durable is not None:
                     await durable
                 if jobs or known:
+                    self.on_started(jobs)
                     return await self._claimed([*known, *jobs], own=False)
                 left_ms = ends_ms - self._ledger.clock.now_ms()
                 if left_ms <= 0:

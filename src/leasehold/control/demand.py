@@ -18,13 +18,19 @@ POLLERS_MAX = 10_000
 
 
 class Wants:
-    """What a worker can do: jobs of these types (empty: any) whose every need it has."""
+    """What a worker can do: jobs of these types (empty: any) whose every need it has.
 
-    __slots__ = ("_known", "capabilities", "job_types")
+    `at_least`: only those that need all of these.
+    """
 
-    def __init__(self, job_types: Collection[str], capabilities: Collection[str]) -> None:
+    __slots__ = ("_known", "at_least", "capabilities", "job_types")
+
+    def __init__(
+        self, job_types: Collection[str], capabilities: Collection[str], at_least: Collection[str] = ()
+    ) -> None:
         self.job_types = frozenset(job_types)
         self.capabilities = frozenset(capabilities)
+        self.at_least = frozenset(at_least)
         self._known: dict[tuple[str, tuple[str, ...]], bool] = {}
 
     def suits(self, ask: Ask) -> bool:
@@ -38,6 +44,7 @@ class Wants:
                 ask.is_job
                 and (not self.job_types or ask.job_type in self.job_types)
                 and self.capabilities.issuperset(ask.needs)
+                and self.at_least.issubset(ask.needs)
             )
         return known
 
@@ -170,4 +177,5 @@ class Round:
         return None
 
 
-RUNNERS_WANTS = Wants((), (RUNNER,))
+RUNNERS_WANTS = Wants((), (RUNNER,), (RUNNER,))
+"""Commands, and nothing else."""

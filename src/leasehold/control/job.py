@@ -12,9 +12,11 @@ from leasehold.control.cold import ColdParts
 from leasehold.control.demand import Demand, Wants
 from leasehold.control.dependencies import Dependencies
 from leasehold.control.drafts import Drafts, Users
+from leasehold.control.job_bulk import BulkActions
 from leasehold.control.job_care import JobCare, forget_terms
 from leasehold.control.job_change import Changes, check_owner, number_of
 from leasehold.control.job_list import JobList, Wanted
+from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
 from leasehold.control.live import LiveLeases
 from leasehold.control.results import Results
@@ -80,6 +82,9 @@ class JobService:
             leases.ledger, leases.settings, drafts, self.cold, self.dependencies, calls, self.eligible
         )
         self.changes = Changes(leases.ledger, leases.settings, self.find, self.ended, self.eligible)
+        self.counts = JobStats(leases.ledger, leases.settings, self.demand)
+        self.claims.on_started = self.counts.started
+        self._bulk = BulkActions(leases.ledger, self.listed, self.changes)
         self.submit = self._submissions.submit
         self.claim = self.claims.claim
         self.complete_many = self.results.complete_many
@@ -184,17 +189,8 @@ class JobService:
 
     async def listing(self, query: Listing) -> wire.JobPage:
         """A page of jobs. Raises Invalid for a state that there is none of."""
-        states = set()
-        for name in filter(None, query.state.upper().split(",")):
-            if name not in JobState.__members__:
-                raise Invalid(
-                    f"state: there is no {name[:32]}",
-                    field="$.state",
-                    expected=", ".join(JobState.__members__),
-                )
-            states.add(JobState(name))
         wanted = Wanted(
-            frozenset(states),
+            states_of(query.state),
             query.job_type,
             query.holder,
             query.tenant,
@@ -221,6 +217,31 @@ class JobService:
 
     async def retry(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
         return await self._now(await self.changes.retry(principal, ident, body))
+
+    async def stats(self) -> wire.QueueStats:
+        """Depth, rates, waiting times, why jobs wait."""
+        return await self.ledger.read(self.counts.stats)
+
+    async def bulk(self, principal: Principal, body: wire.Bulk) -> wire.BulkOut:
+        """One action on everything that matches."""
+        wanted = Wanted(
+            states_of(",".join(body.state)),
+            body.job_type or "",
+            body.holder or "",
+            body.tenant or "",
+            body.group or "",
+            body.label or "",
+        )
+        if not body.ids and wanted == Wanted():
+            raise Invalid(
+                "which jobs? name a filter, or ids", field="$.ids", expected="a filter, or ids of jobs"
+            )
+        return await self._bulk.do(principal, body, wanted)
+
+    async def events(self, ident: str) -> wire.JobEvents:
+        """What has happened to a job, the oldest first."""
+        job = await self.find(number_of(ident))
+        return wire.JobEvents(job_views.timeline(job, self.ledger.state))
 
     async def log(self, principal: Principal, ident: str, query: LogQuery) -> wire.LogPage:
         """A piece of a command's output, waiting up to `wait_sec` for more of it. Raises NotFound."""
@@ -255,6 +276,17 @@ class JobService:
         self, principal: Principal, ident: str, body: claim_wire.Completion
     ) -> claim_wire.Completed:
         return await self.results.complete(principal, number_of(ident), body)
+
+
+def states_of(text: str) -> frozenset[JobState]:
+    """States by name, with commas between. Raises Invalid."""
+    names = [name for name in text.upper().split(",") if name]
+    for name in names:
+        if name not in JobState.__members__:
+            raise Invalid(
+                f"state: there is no {name[:32]}", field="$.state", expected=", ".join(JobState.__members__)
+            )
+    return frozenset(JobState(name) for name in names)
 
 
 def _names(text: str) -> list[str]:

@@ -122,6 +122,34 @@ def _attempt(attempt: Attempt) -> wire.AttemptOut:
     )
 
 
+def timeline(job: Job, state: State) -> list[wire.JobEvent]:
+    """What has happened to a job, from its record."""
+    rows = [wire.JobEvent(views.rfc3339(job.since_wall_ms), "submitted")]
+    for attempt in job.past:
+        rows += [
+            wire.JobEvent(
+                views.rfc3339(attempt.started_wall_ms), "started", attempt.generation, attempt.worker
+            ),
+            wire.JobEvent(
+                views.rfc3339(attempt.ended_wall_ms),
+                attempt.outcome.lower(),
+                attempt.generation,
+                attempt.worker,
+                attempt.end.error,
+            ),
+        ]
+    if job.started_wall_ms and (not job.past or job.past[-1].generation != job.generation):
+        rows.append(wire.JobEvent(views.rfc3339(job.started_wall_ms), "started", job.generation, job.worker))
+    if job.ended_wall_ms and (job.state is JobState.DONE or not job.past):
+        error = job.end.error if job.end is not None else ""
+        rows.append(
+            wire.JobEvent(
+                views.rfc3339(job.ended_wall_ms), str(job.state).lower(), job.generation, job.worker, error
+            )
+        )
+    return rows
+
+
 def _usage(usage: Usage) -> wire.UsageOut | None:
     if usage == Usage():
         return None

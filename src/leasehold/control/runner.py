@@ -56,6 +56,7 @@ class RunnerService:
         self._cold = cold
         self._ended = ended
         self.runner = runner
+        self.on_started: Callable[[Sequence[Job]], None] = lambda jobs: None
         self._running: dict[str, RunKey] = {}
         self._to_tell: dict[RunKey, Ended] = {}
         self._taker = Taker(life.RUNNER, life.RUNNER, RUNNERS_WANTS, 0, offers=True)
@@ -192,6 +193,9 @@ class RunnerService:
         except LeaseholdError as error:
             log.info("run_not_taken_up", run=started.key.name, why=str(error))
             return
+        running = state.jobs.get(job.number)
+        if running is not None:
+            self.on_started((running,))
         if bound is None:
             await self._stop(started.key, 0)
         elif bound.state is LeaseState.REVOKING:

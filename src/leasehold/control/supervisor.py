@@ -251,6 +251,8 @@ class Supervisor:
             self.guards.committed(events)
         if self.runner is not None:
             self.runner.committed(events)
+        if self.jobs is not None:
+            self.jobs.counts.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None

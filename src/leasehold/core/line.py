@@ -7,7 +7,7 @@ about 75 bytes, its record apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from leasehold.core import order
@@ -53,6 +53,11 @@ class Line(Generic[Entry]):
     def entry(self, number: int) -> Entry | None:
         """Who stands here under this number, if anybody does."""
         return self.entries.get(number)
+
+    def asks(self) -> Iterator[tuple[Ask, int]]:
+        """What is asked for, and by how many."""
+        for (ask, _), filing in self._filings.items():
+            yield ask, filing.count
 
     def add(self, entry: Entry) -> None:
         """File an entry. Raises ValueError where its number is in the line already."""

@@ -319,6 +319,20 @@ class LogPage(msgspec.Struct, omit_defaults=True):
     dropped_bytes: int = 0
 
 
+class JobEvent(msgspec.Struct, omit_defaults=True):
+    """Something that has happened to a job."""
+
+    at: str
+    what: str
+    generation: int = 0
+    worker: str = ""
+    detail: str = ""
+
+
+class JobEvents(msgspec.Struct):
+    events: list[JobEvent]
+
+
 class Bulk(Input, frozen=True):
     """`POST /jobs/bulk`: one action on everything that matches a filter."""
 

@@ -22,13 +22,17 @@ from leasehold.wire.claim import (
 )
 from leasehold.wire.job import (
     SUBMIT_BYTES,
+    Bulk,
+    BulkOut,
     Cancel,
+    JobEvents,
     JobId,
     JobOut,
     JobPage,
     LogPage,
     NewPriority,
     Note,
+    QueueStats,
     Submit,
     Submitted,
 )
@@ -215,6 +219,39 @@ async def pause_job(call: Call[Note, Nothing, JobPath]) -> JobOut:
 async def resume_job(call: Call[Note, Nothing, JobPath]) -> JobOut:
     """A held job stands in line again; one that stands still goes on."""
     return await call.services.jobs.resume(call.principal, call.path.job_id, call.body)
+
+
+@table.endpoint(
+    "POST",
+    f"{QUEUE}/jobs/bulk",
+    verb="job:submit",
+    body=Bulk,
+    answer=BulkOut,
+    errors=(errors.Invalid, errors.NotPermitted, *WRITES),
+    lane="normal",
+)
+async def change_jobs(call: Call[Bulk, Nothing, Nothing]) -> BulkOut:
+    """Cancel, hold, resume, retry or reorder every job that matches a filter; `dry_run` only counts."""
+    return await call.services.jobs.bulk(call.principal, call.body)
+
+
+@table.endpoint("GET", f"{QUEUE}/stats", verb="job:read", answer=QueueStats)
+async def queue_stats(call: Call[None, Nothing, Nothing]) -> QueueStats:
+    """Depth by state, tenant, holder and priority; rates; waiting times; why jobs wait."""
+    return await call.services.jobs.stats()
+
+
+@table.endpoint(
+    "GET",
+    f"{QUEUE}/jobs/{{job_id}}/events",
+    verb="job:read",
+    path_params=JobPath,
+    answer=JobEvents,
+    errors=(errors.NotFound,),
+)
+async def job_events(call: Call[None, Nothing, JobPath]) -> JobEvents:
+    """What has happened to a job, the oldest first."""
+    return await call.services.jobs.events(call.path.job_id)
 
 
 @table.endpoint(

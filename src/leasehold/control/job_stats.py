@@ -1,0 +1,137 @@
+"""What the queue is doing: depth, rates, waiting times, why jobs wait (QUEUE-5)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from leasehold.control.demand import Demand
+from leasehold.control.ledger import Ledger
+from leasehold.core import admission
+from leasehold.core.state import State
+from leasehold.model.event import Event
+from leasehold.model.job import Job, JobState
+from leasehold.model.settings import PolicySettings
+from leasehold.wire import job as wire
+
+SLICE_MS = 10_000
+SLICES = 30
+"""Rates are over five minutes, in slices of ten seconds."""
+
+WAITS = 1_000
+WAITS_OF_ONE_CALL = 32
+"""Waiting times are those of the last thousand starts; of one claim a few stand for all."""
+
+ROWS_MAX = 500
+LOOKED_AT = 10_000
+KINDS = {
+    "JobSubmitted": 0,
+    "JobStarted": 1,
+    "JobDone": 2,
+    "JobFailed": 2,
+    "JobCanceled": 2,
+    "JobExpired": 2,
+}
+
+
+class JobStats:
+    """Counts what is committed, and sums up what stands."""
+
+    def __init__(self, ledger: Ledger, settings: Callable[[], PolicySettings], demand: Demand) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._demand = demand
+        self._slices: deque[tuple[int, list[int]]] = deque(maxlen=SLICES)
+        self._waits_ms: deque[int] = deque(maxlen=WAITS)
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """Count what has happened."""
+        counts = [0, 0, 0]
+        for event in events:
+            kind = KINDS.get(event.kind)
+            if kind is not None:
+                counts[kind] += 1
+        if any(counts):
+            at = self._ledger.clock.now_ms() // SLICE_MS
+            if not self._slices or self._slices[-1][0] != at:
+                self._slices.append((at, [0, 0, 0]))
+            for kind, count in enumerate(counts):
+                self._slices[-1][1][kind] += count
+
+    def started(self, jobs: Sequence[Job]) -> None:
+        """These have just started: how long they waited counts."""
+        for job in islice(jobs, WAITS_OF_ONE_CALL):
+            self._waits_ms.append(max(0, job.started_wall_ms - job.since_wall_ms))
+
+    def stats(self, state: State) -> wire.QueueStats:
+        """All of it, as it stands now."""
+        depth = sorted(self._depth(state), key=lambda row: (-row.count, row.state, row.holder, row.job_type))
+        states: dict[str, int] = {}
+        for row in depth:
+            states[row.state] = states.get(row.state, 0) + row.count
+        waits = sorted(self._waits_ms)
+        return wire.QueueStats(
+            states=states,
+            depth=depth[:ROWS_MAX],
+            payload_bytes=state.queue.bytes,
+            oldest_sec=self._oldest_s(state),
+            rates=self._rates(),
+            wait_p50_sec=_at(waits, 50),
+            wait_p95_sec=_at(waits, 95),
+            reasons=self._reasons(state),
+            workers=len(self._demand.takers) + len(self._demand.pollers),
+            unreadable=sorted(state.unreadable)[:100],
+        )
+
+    @staticmethod
+    def _depth(state: State) -> list[wire.Depth]:
+        rows: dict[tuple[str, str, str, str, str], int] = {}
+        for (key, job_state), count in state.queue.depth.items():
+            ask = state.terms[key].ask
+            row = (str(job_state), ask.tenant, ask.holder, ask.priority.name, ask.job_type)
+            rows[row] = rows.get(row, 0) + count
+        return [wire.Depth(row[0], count, *row[1:]) for row, count in rows.items()]
+
+    def _oldest_s(self, state: State) -> float | None:
+        """The age of the oldest job that waits; of the first ten thousand where all of those run."""
+        for job in islice(state.jobs.values(), LOOKED_AT):
+            if job.state is JobState.QUEUED:
+                return max(0.0, (self._ledger.clock.wall_ms() - job.since_wall_ms) / 1000)
+        return None
+
+    def _rates(self) -> wire.Rates:
+        first = self._ledger.clock.now_ms() // SLICE_MS - SLICES
+        sums = [0, 0, 0]
+        for at, counts in self._slices:
+            if at > first:
+                sums = [one + other for one, other in zip(sums, counts, strict=True)]
+        minutes = SLICES * SLICE_MS / 60_000
+        return wire.Rates(*(round(count / minutes, 2) for count in sums))
+
+    def _reasons(self, state: State) -> dict[str, int]:
+        """How many wait for what, by the decisive reason."""
+        settings, now_ms = self._settings(), self._ledger.clock.now_ms()
+        queue = state.queue
+        out_of_line = {
+            "HELD": queue.count(JobState.HELD),
+            "AFTER": len(queue.waiting_on),
+            "NOT_YET": len(queue.later),
+        }
+        reasons = {code: count for code, count in out_of_line.items() if count}
+        for ask, count in islice(state.line.asks(), LOOKED_AT):
+            if not ask.is_job:
+                continue
+            if not self._demand.exists(ask):
+                code = "NO_WORKER"
+            else:
+                found = admission.reasons(state, ask, now_ms, settings)
+                code = str(found[0].code) if found else "IN_LINE"
+            reasons[code] = reasons.get(code, 0) + count
+        return reasons
+
+
+def _at(rising: Sequence[int], percent: int) -> float | None:
+    if not rising:
+        return None
+    return rising[min(len(rising) - 1, len(rising) * percent // 100)] / 1000
