@@ -17,6 +17,7 @@ MEANING = {
     Code.HELD: "a job: a person keeps it back",
     Code.AFTER: "a job: it comes after others that have not ended",
     Code.NOT_YET: "a job: its time has not come (a start in the future, a back-off)",
+    Code.PROBATION: "a worker that let three offers lapse is offered nothing for a while",
     Code.NO_WORKER: "a job: nobody who does its like is there, or was within the last minute",
     Code.NEVER_FITS: "the node could not hold it even when empty; there is no time to come back",
     Code.STATS_UNKNOWN: "nothing recent is known of the machine, which never reads as quiet",

@@ -6,6 +6,7 @@ from leasehold.control import views
 from leasehold.control.ledger import Ledger
 from leasehold.control.line import plan_now
 from leasehold.core import admission, enforce
+from leasehold.core.attempt import job_id
 from leasehold.core.lease import NEVER_MS
 from leasehold.core.state import State
 from leasehold.model.errors import RateLimited
@@ -139,7 +140,14 @@ def heartbeat(
         low_weight=low_weight,
         notice=enforce.unlimited(lease.ask, lease.binding),
         enforced=views.enforced(lease),
+        cancel=_to_stop(lease, ledger.state),
     )
+
+
+def _to_stop(lease: Lease, state: State) -> list[str]:
+    """The jobs under a lease that somebody has cancelled."""
+    under = state.queue.by_lease.get(lease.lease_id, ())
+    return [job_id(number) for number in under if state.jobs[number].cancel]
 
 
 def lease(record: Lease, ledger: Ledger, *, with_token: bool) -> wire.LeaseOut:

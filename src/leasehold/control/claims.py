@@ -24,11 +24,12 @@ from leasehold.core.jobs import Entry
 from leasehold.core.state import JOBS, Outcome, Stamp, State
 from leasehold.model.charge import Charge
 from leasehold.model.errors import Conflict, Invalid, NotFound, NotPermitted
+from leasehold.model.event import Event
 from leasehold.model.ids import to_number
 from leasehold.model.job import RUNNER, Job, JobState
 from leasehold.model.lease import Ask, Lease, LeaseState
 from leasehold.model.principal import Principal
-from leasehold.model.refusal import Reason
+from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import claim as wire
 
@@ -96,6 +97,16 @@ class Claims:
         """Jobs may be eligible that were not: whoever holds a call open under a session looks again."""
         for event in self._sessions.values():
             event.set()
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """Whoever let an offer lapse is known."""
+        for event in events:
+            if (
+                event.kind == "JobRequeued"
+                and event.details.get("why") == "LAPSED"
+                and event.actor != life.RUNNER
+            ):
+                self.demand.lapsed(event.actor, self._ledger.clock.now_ms())
 
     # -- claims
 
@@ -271,6 +282,12 @@ class Claims:
         """What is offered to this worker: offers that stand, and new ones where there is room (QUEUE-4)."""
         worker = _worker(principal, None)
         standing = self._offers_of(principal.name, worker)
+        rests_ms = self.demand.rests_ms(worker, self._ledger.clock.now_ms())
+        if rests_ms and not standing:
+            rests_s = -(-rests_ms // 1000)
+            sentence = f"{worker} let three offers lapse; nothing is offered to it for {rests_s} s"
+            reason = Reason(Code.PROBATION, sentence, "take up what is offered", {}, rests_s)
+            return wire.Dispatchable([], [views.reason(reason)], min(300, rests_s))
         if len(standing) < limit:
             taker = Taker(principal.name, worker, wants, limit - len(standing), offers=True)
             await self._take(taker, 0)
@@ -328,6 +345,7 @@ class Claims:
             return execution.take_up(state, job, lease, stamp, self._settings())
 
         job: Job = await self._ledger.execute(decide)
+        self.demand.took_up(job.worker)
         await self._ledger.record_settled(JOBS, number)
         return job
 

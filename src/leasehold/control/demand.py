@@ -16,6 +16,8 @@ from leasehold.model.line import Here
 
 POLLERS_MAX = 10_000
 
+LAPSES_MAX = 3
+
 
 class Wants:
     """What a worker can do: jobs of these types (empty: any) whose every need it has.
@@ -86,6 +88,7 @@ class Demand:
     def __init__(self) -> None:
         self.takers: OrderedDict[int, Taker] = OrderedDict()
         self.pollers: OrderedDict[str, Poller] = OrderedDict()
+        self._lapses: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next = 0
 
     def open(self, taker: Taker) -> int:
@@ -103,6 +106,23 @@ class Demand:
         self.pollers[worker] = Poller(wants, now_ms, reserves_until_ms)
         while len(self.pollers) > POLLERS_MAX:
             self.pollers.popitem(last=False)
+
+    def lapsed(self, worker: str, now_ms: int) -> None:
+        """It let an offer lapse. After three in a row it is on probation: a minute, then two, … an hour."""
+        count = self._lapses.pop(worker, (0, 0))[0] + 1
+        rest_ms = 0 if count < LAPSES_MAX else min(3_600_000, 60_000 << min(6, count - LAPSES_MAX))
+        self._lapses[worker] = (count, now_ms + rest_ms)
+        while len(self._lapses) > POLLERS_MAX:
+            self._lapses.pop(next(iter(self._lapses)))
+
+    def took_up(self, worker: str) -> None:
+        """It took up what it was offered."""
+        self._lapses.pop(worker, None)
+
+    def rests_ms(self, worker: str, now_ms: int) -> int:
+        """How long it is not offered anything yet."""
+        count, until_ms = self._lapses.get(worker, (0, 0))
+        return max(0, until_ms - now_ms) if count >= LAPSES_MAX else 0
 
     def forget(self, before_ms: int) -> None:
         """Drop the pollers that were last here before this time."""

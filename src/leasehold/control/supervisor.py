@@ -13,18 +13,16 @@ from leasehold.control.audit import AuditService
 from leasehold.control.guard import GuardService
 from leasehold.control.job import JobService
 from leasehold.control.ladder import LadderService
+from leasehold.control.learning import Learning
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
 from leasehold.control.runner import RunnerService
 from leasehold.control.token import TokenService
-from leasehold.core import learn
 from leasehold.core.brake import ran_ms
 from leasehold.core.order import below, forgettable
-from leasehold.core.state import FLOWS, LEARNED, Change, Outcome, Stamp, State
+from leasehold.core.state import FLOWS, Change, Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
-from leasehold.model.learned import Learned
-from leasehold.model.lease import Lease
 from leasehold.model.node import NodeView
 
 log = structlog.get_logger(__name__)
@@ -40,14 +38,6 @@ CARE_MS = 60_000
 
 FORGET_MS = 60_000
 """How often the archive is rid of what is past its time."""
-
-LEARNED_MAX = 10_000
-
-OBSERVED_MAX = 16
-"""Ends of one holder's job type that are learned from in one flush:
-
-thousands a second teach no more than these.
-"""
 
 ENDS = frozenset({"LeaseReleased", "LeaseExpired", "LeaseRevoked"})
 
@@ -81,13 +71,15 @@ class Supervisor:
         self.ladder = ladder or LadderService(leases)
         self.guards = guards
         self.audit = audit
+        self.learning = Learning()
         self.jobs = jobs
+        if jobs is not None:
+            jobs.results.on_observed = self.learning.observe
         self.runner = runner
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
         self._loops: list[asyncio.Task[None]] = []
-        self._finished: dict[str, list[Lease]] = {}
         self._ledger.on_stall = leases.stalled
         self._ledger.on_due = leases.timers.set
         self._ledger.on_reload = self._reloaded
@@ -214,8 +206,8 @@ class Supervisor:
         folds = self.leases.counters.take()
         if folds:
             await self.leases.archive.fold(folds)
-        if self._finished and not self._ledger.read_only and self._ledger.ready:
-            await self._ledger.execute(self._learn)
+        if self.learning.has_news and not self._ledger.read_only and self._ledger.ready:
+            await self._ledger.execute(self.learning.learn)
 
     async def _care(self) -> None:
         if not self._ledger.ready or self._ledger.read_only:
@@ -253,39 +245,18 @@ class Supervisor:
             self.runner.committed(events)
         if self.jobs is not None:
             self.jobs.counts.committed(events)
+            self.jobs.claims.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None
             if lease is not None:
                 self.leases.ended(lease)
-            if event.kind == "LeaseReleased":
-                self._observe(event.subject)
+            if event.kind == "LeaseReleased" and lease is not None and lease.ask.charge.is_work:
+                ran = ran_ms(lease, lease.ended_ms)
+                self.learning.observe(lease.ask.holder, lease.ask.job_type, lease.usage, ran)
         if not events:
             self.leases.line.dispatch()  # The store takes writes again.
         self.on_change(events, False)
-
-    def _observe(self, lease_id: str) -> None:
-        lease = self._ledger.state.ended.get(lease_id)
-        if lease is None or not lease.ask.charge.is_work:
-            return
-        key = f"{lease.ask.holder}/{lease.ask.job_type}"
-        ends = self._finished.setdefault(key, [])
-        if len(ends) < OBSERVED_MAX:
-            ends.append(lease)
-
-    def _learn(self, state: State, stamp: Stamp) -> Outcome:
-        outcome = Outcome()
-        for key in list(self._finished)[:500]:
-            ends = self._finished.pop(key)
-            known = state.learned.get(key)
-            if known is None:
-                if len(state.learned) >= LEARNED_MAX:
-                    continue
-                known = Learned(ends[0].ask.holder, ends[0].ask.job_type)
-            for lease in ends:
-                known = learn.observe(known, lease.usage, ran_ms(lease, lease.ended_ms))
-            outcome.changes.append(Change(LEARNED, key, known))
-        return outcome
 
 
 def forget_flows(state: State, stamp: Stamp) -> Outcome:

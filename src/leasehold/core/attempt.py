@@ -137,7 +137,8 @@ def requeued(
         **fields,
     )
     outcome.changes.append(Change(JOBS, job.number, back))
-    event(outcome, "JobRequeued", job, stamp, why=why, error=end.error[:ERROR_MAX], generation=job.generation)
+    details = {"why": why, "error": end.error[:ERROR_MAX], "generation": job.generation}
+    event(outcome, "JobRequeued", job, stamp, job.worker, **details)
     return back
 
 

@@ -30,7 +30,7 @@ def grant(state: State, lost: Lease, stamp: Stamp, settings: PolicySettings, bin
         raise Conflict(
             f"{lost.lease_id} is {lost.state}, not lost; go on renewing it", lease_id=lost.lease_id
         )
-    if lost.state is not LeaseState.EXPIRED:
+    if lost.state is not LeaseState.EXPIRED or lost.job:  # A job has gone back to the queue.
         raise life.ended(lost)
     outcome = Outcome(standing_in(state, lost.lease_id))
     if outcome.answer is not None:

@@ -22,6 +22,8 @@ class Code(StrEnum):
     """Its time has not come: a start in the future, a back-off."""
     NO_WORKER = "NO_WORKER"
     """Nobody who could do it is there, or was within the last minute."""
+    PROBATION = "PROBATION"
+    """A worker that let its offers lapse."""
     NEVER_FITS = "NEVER_FITS"
     STATS_UNKNOWN = "STATS_UNKNOWN"
     PANIC = "PANIC"

@@ -155,7 +155,8 @@ class Heartbeat(Input, frozen=True):
 class HeartbeatAnswer(msgspec.Struct, omit_defaults=True):
     """What to do next, why, until when; `cgroup` where the bound processes were put, if anywhere.
 
-    `notice` says what was asked for and could not be done.
+    `notice` says what was asked for and could not be done. `cancel` are jobs under a session's lease that are
+    to be stopped.
     """
 
     action: Literal["continue", "pause", "stop"]
@@ -168,6 +169,7 @@ class HeartbeatAnswer(msgspec.Struct, omit_defaults=True):
     low_weight: str = ""
     notice: str = ""
     enforced: Enforced | None = None
+    cancel: list[str] = []
 
 
 class BulkHeartbeat(Input, frozen=True):
