@@ -13,7 +13,21 @@ import msgspec
 
 from leasehold.client import paths
 from leasehold.client.errors import error_of
-from leasehold.wire import addon, audit, dashboard, guard, lease, lock, owner, server, session, stats, token
+from leasehold.wire import (
+    addon,
+    audit,
+    claim,
+    dashboard,
+    guard,
+    job,
+    lease,
+    lock,
+    owner,
+    server,
+    session,
+    stats,
+    token,
+)
 
 B = TypeVar("B")
 A = TypeVar("A")
@@ -65,6 +79,24 @@ STATUS = Call(paths.STATUS, Nothing, lease.SchedulerStatus)
 EXPLAIN = Call(paths.EXPLAIN, lease.HeavyLeaseRequest, lease.Explanation)
 DECISIONS = Call(paths.DECISIONS, Nothing, lease.Decisions)
 LEAVE_LINE = Call(paths.LEAVE_LINE, Nothing, Nothing)
+SUBMIT_JOBS = Call(paths.SUBMIT_JOBS, job.Submit, job.Submitted)
+JOBS = Call(paths.JOBS, Nothing, job.JobPage)
+JOB = Call(paths.JOB, Nothing, job.JobOut)
+CANCEL_JOB = Call(paths.CANCEL_JOB, job.Cancel, job.JobOut)
+RETRY_JOB = Call(paths.RETRY_JOB, job.Note, job.JobOut)
+PRIORITISE_JOB = Call(paths.PRIORITISE_JOB, job.NewPriority, job.JobOut)
+HOLD_JOB = Call(paths.HOLD_JOB, job.Note, job.JobOut)
+PAUSE_JOB = Call(paths.PAUSE_JOB, job.Note, job.JobOut)
+RESUME_JOB = Call(paths.RESUME_JOB, job.Note, job.JobOut)
+CHANGE_JOBS = Call(paths.CHANGE_JOBS, job.Bulk, job.BulkOut)
+JOB_EVENTS = Call(paths.JOB_EVENTS, Nothing, job.JobEvents)
+JOB_LOG = Call(paths.JOB_LOG, Nothing, job.LogPage)
+QUEUE_STATS = Call(paths.QUEUE_STATS, Nothing, job.QueueStats)
+DISPATCHABLE = Call(paths.DISPATCHABLE, Nothing, claim.Dispatchable)
+ACK_JOB = Call(paths.ACK_JOB, claim.Ack, job.JobOut)
+COMPLETE_JOB = Call(paths.COMPLETE_JOB, claim.Completion, claim.Completed)
+CLAIM_JOBS = Call(paths.CLAIM_JOBS, claim.Claim, claim.ClaimOut)
+COMPLETE_JOBS = Call(paths.COMPLETE_JOBS, claim.Complete, claim.CompleteOut)
 LOCKS = Call(paths.LOCKS, Nothing, lock.Locks)
 SET_LOCK = Call(paths.SET_LOCK, lock.LockSize, lock.LockOut)
 DELETE_LOCK = Call(paths.DELETE_LOCK, Nothing, Nothing)
