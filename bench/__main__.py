@@ -18,7 +18,16 @@ from types import ModuleType
 from bench.report import Report, Run, as_json, is_met, table
 from bench.setup import Setup, cache_folder, machine, scratch_folder
 
-CATALOGUE = ("store", "ledger", "leases_http", "etcd_leases", "run_overhead", "first_answer", "at_rest")
+CATALOGUE = (
+    "store",
+    "store_jobs",
+    "ledger",
+    "leases_http",
+    "etcd_leases",
+    "run_overhead",
+    "first_answer",
+    "at_rest",
+)
 """In the order of a whole run; each is a module of this package with `REQUIREMENT` and `run(setup)`."""
 
 EXIT_MISSED, EXIT_USAGE, EXIT_BUSY = 1, 64, 75

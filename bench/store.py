@@ -130,7 +130,7 @@ async def _measure(setup: Setup) -> tuple[list[Round], list[float], int]:
 async def _round(store: SqliteStore, load: Load, folder: Path, measure_s: float) -> Round:
     before = flushes_per_s(folder, CONTROL_S)
     result = Round()
-    writer_began_s = _writer_cpu_s()
+    writer_began_s = writer_cpu_s()
     while result.elapsed_s < measure_s:
         batch = load.batch()
         cpu_began_s, began_s = time.thread_time(), time.perf_counter()
@@ -139,13 +139,13 @@ async def _round(store: SqliteStore, load: Load, folder: Path, measure_s: float)
         result.loop_cpu_ms += (time.thread_time() - cpu_began_s) * 1000
         result.elapsed_s += elapsed_s
         result.wall_ms.append(elapsed_s * 1000)
-    result.writer_cpu_ms = (_writer_cpu_s() - writer_began_s) * 1000 / len(result.wall_ms)
+    result.writer_cpu_ms = (writer_cpu_s() - writer_began_s) * 1000 / len(result.wall_ms)
     result.loop_cpu_ms /= len(result.wall_ms)
     result.control_per_s = (before + flushes_per_s(folder, CONTROL_S)) / 2
     return result
 
 
-def _writer_cpu_s() -> float:
+def writer_cpu_s() -> float:
     """CPU time of the store's writer thread so far."""
     (writer,) = [thread for thread in threading.enumerate() if thread.name == "leasehold-store"]
     assert writer.ident is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.adapters.stores import sqlite, sqlite_archive, sqlite_audit, sqlite_schema, writer
+from leasehold.adapters.stores import sqlite_archive, sqlite_audit, sqlite_journal, sqlite_schema, writer
 from leasehold.adapters.stores.data_folder import file_system, prepare
 from leasehold.adapters.stores.sqlite import FILE_NAME
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
@@ -247,7 +247,7 @@ async def test_a_record_without_its_key_stops_the_load(tmp_path: Path) -> None:
 @awaited
 async def test_the_journal_stays_small_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is moved to the file when it has reached its limit, and then used again from its start."""
-    monkeypatch.setattr(sqlite, "CHECKPOINT_FRAMES", 100)
+    monkeypatch.setattr(sqlite_journal, "CHECKPOINT_FRAMES", 100)
     store = store_in(tmp_path)
     await store.open()
     history = History(3)
@@ -264,7 +264,7 @@ async def test_the_journal_stays_small_under_load(tmp_path: Path, monkeypatch: p
 async def test_an_idle_writer_moves_the_journal_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing is to do, what is in the journal goes to the file, and then the thread rests."""
     monkeypatch.setattr(writer, "IDLE_S", 0.01)
-    monkeypatch.setattr(sqlite, "IDLE_FRAMES", 2)
+    monkeypatch.setattr(sqlite_journal, "IDLE_FRAMES", 2)
     loop = asyncio.get_running_loop()
     moved = asyncio.Event()
 

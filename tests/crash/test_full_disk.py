@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def _fill(folder: Path, leave_bytes: int) -> Path:
+def fill(folder: Path, leave_bytes: int) -> Path:
     """Take all room on the disk but `leave_bytes`."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
@@ -57,7 +57,7 @@ async def test_a_full_disk_refuses_writes_keeps_reads_and_recovers(small_disk: P
     history = History(40)
     await _commit(store, history, 30)
     for leave_pages in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
-        ballast = _fill(small_disk, leave_pages * 4096)
+        ballast = fill(small_disk, leave_pages * 4096)
         refused = await _commit_until_refused(store, history)
         assert "full" in refused
         for _ in range(3):
@@ -103,7 +103,7 @@ async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
     await store.open()
     await store.commit(Batch(1, puts=[("/a", b"1")]))
     await store.close()
-    ballast = _fill(small_disk, 0)
+    ballast = fill(small_disk, 0)
     with pytest.raises(StoreError, match=r"leasehold\.sqlite3"):
         await store.open()
     ballast.unlink()
@@ -114,7 +114,7 @@ async def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
 
 def test_the_disk_is_really_small(small_disk: Path) -> None:
     """The fixture gives what the other tests rely on: room that runs out."""
-    ballast = _fill(small_disk, 0)
+    ballast = fill(small_disk, 0)
     assert 0 < ballast.stat().st_size <= DISK_BYTES
     with pytest.raises(OSError, match="No space"):
         (small_disk / "more").write_bytes(bytes(4096))

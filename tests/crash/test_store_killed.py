@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.adapters.stores import sqlite
+from leasehold.adapters.stores import sqlite_journal
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.testing import store_load
@@ -23,7 +23,7 @@ KILLS = 120
 
 def _load(data: Path, output: Connection) -> None:
     """In the child: load the store until killed. Its journal is moved often, so that kills meet that too."""
-    sqlite.CHECKPOINT_FRAMES = 120
+    sqlite_journal.CHECKPOINT_FRAMES = 120
     asyncio.run(store_load.load(data, seed=SEED, output=output.fileno()))
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from leasehold.adapters.stores import sqlite
+from leasehold.adapters.stores import sqlite_journal
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.ports.archive import Fold
@@ -76,10 +76,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batches", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=sqlite.CHECKPOINT_FRAMES)
+    parser.add_argument("--frames", type=int, default=sqlite_journal.CHECKPOINT_FRAMES)
     parser.add_argument("--synchronous", choices=("FULL", "NORMAL", "OFF"), default="FULL")
     options = parser.parse_args(arguments)
-    sqlite.CHECKPOINT_FRAMES = options.frames
+    sqlite_journal.CHECKPOINT_FRAMES = options.frames
     asyncio.run(
         load(options.data, seed=options.seed, batches=options.batches, synchronous=options.synchronous)
     )

@@ -8,18 +8,17 @@ certain before it is (see `_judge`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sqlite3
-import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from leasehold.adapters.stores import sqlite_check, sqlite_schema
+from leasehold.adapters.stores import sqlite_check, sqlite_journal, sqlite_migrate, sqlite_schema
 from leasehold.adapters.stores.data_folder import LeaderLock, flush_folder, prepare
 from leasehold.adapters.stores.limits import checked_keys, checked_size, without_cold
 from leasehold.adapters.stores.sqlite_batch import Row, packed, read_rows
+from leasehold.adapters.stores.sqlite_journal import Journal
 from leasehold.adapters.stores.sqlite_readers import Readers
 from leasehold.adapters.stores.trail import Trail
 from leasehold.adapters.stores.writer import WriterThread
@@ -31,16 +30,6 @@ FILE_NAME = "leasehold.sqlite3"
 
 LIMITS = Limits(keys=5_000, bytes=8 << 20, commands=5_000)
 """CLUSTER-21. Such a batch is written in about 50 ms."""
-
-CHECKPOINT_FRAMES = 8_192
-"""Pages (4 KiB) in the journal that make the writer move them to the file at once: 32 MiB, read in 0.1 s
-after a crash.
-"""
-
-IDLE_FRAMES = 1_000
-"""Pages that are worth moving when nothing else is to do; fewer wait, for each move costs flushes of its
-own.
-"""
 
 BUSY_S = 5.0
 """How long another program's lock on the file (a backup, a shell) is waited for."""
@@ -83,10 +72,9 @@ class SqliteStore:
         self._writer: WriterThread | None = None
         self._readers: Readers | None = None
         self._connection: sqlite3.Connection | None = None
-        self._journal_index: int | None = None
+        self._journal: Journal | None = None
         self._inode = 0
         self._unsettled: Batch | None = None
-        self._shrink = False
 
     @property
     def limits(self) -> Limits:
@@ -168,10 +156,12 @@ class SqliteStore:
         self._lock.take()
         try:
             self._make_file()
-            connection = sqlite3.connect(
-                self.path, BUSY_S, isolation_level=None, check_same_thread=False, factory=self._factory
-            )
-            self._connection = connection
+            self._connection = connection = self._connect()
+            version = sqlite_schema.version(connection)
+            if 0 < version < len(sqlite_schema.MIGRATIONS):
+                connection.close()
+                sqlite_migrate.forward(self.path, version)
+                self._connection = connection = self._connect()
             self._configure(connection)
             sqlite_schema.migrate(connection)
             connection.executescript(sqlite_schema.COMMIT_STATEMENT)
@@ -182,11 +172,22 @@ class SqliteStore:
             raise StoreError(f"{self.path} can't be opened: {exc.strerror}") from exc
         self.damage = sqlite_check.damage(connection)
         self._inode = os.stat(self.path).st_ino
-        self._journal_index = os.open(f"{self.path}-shm", os.O_RDONLY)
+        self._journal = Journal(self.path, self._configured)
         return seq
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path, BUSY_S, isolation_level=None, check_same_thread=False, factory=self._factory
+        )
+
+    def _configured(self) -> sqlite3.Connection:
+        connection = self._connect()
+        self._configure(connection)
+        return connection
 
     def _make_file(self) -> None:
         """Make the file private before SQLite copies its mode to the journal, and its name durable."""
+        sqlite_migrate.discard(self.path)
         made = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -205,7 +206,7 @@ class SqliteStore:
         for setting in (
             "synchronous = FULL",
             "wal_autocheckpoint = 0",
-            f"journal_size_limit = {CHECKPOINT_FRAMES * 4096}",
+            f"journal_size_limit = {sqlite_journal.CHECKPOINT_FRAMES * 4096}",
             "cache_size = -8000",
             "temp_store = MEMORY",
             "secure_delete = OFF",
@@ -272,7 +273,8 @@ class SqliteStore:
                 f"batch {batch.seq} does not follow the store's batch {seq}: another writer was here"
             ) from exc
         if code & 0xFF in DEFINITE or code == sqlite3.SQLITE_IOERR_WRITE:
-            self._shrink |= code & 0xFF == sqlite3.SQLITE_FULL
+            if self._journal is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+                self._journal.shrink = True
             raise CommitFailed(f"{self.path}: {self._said(exc)}") from exc
         self._unsettled = batch
         try:
@@ -317,52 +319,27 @@ class SqliteStore:
     def _close(self) -> None:
         """Everything that `_open` took, however far it came. The lock goes last."""
         connection, self._connection = self._connection, None
+        journal, self._journal = self._journal, None
         try:
+            if journal is not None:
+                journal.close()
             if connection is not None:
                 connection.close()
         finally:
-            if self._journal_index is not None:
-                os.close(self._journal_index)  # Only now: closing it drops SQLite's locks on the same file.
-                self._journal_index = None
+            if journal is not None:
+                journal.release()
             self._lock.release()
 
     # -- the journal
 
-    def _unmoved_frames(self) -> int:
-        """Pages in the journal that are not in the file yet, by the WAL-index (sqlite.org/walformat.html)."""
-        if self._journal_index is None:
-            return 0
-        header = os.pread(self._journal_index, 100, 0)
-        if len(header) < 100:
-            return 0
-        newest: int = struct.unpack_from("=I", header, 16)[0]
-        moved: int = struct.unpack_from("=I", header, 96)[0]
-        return max(0, newest - moved)
-
     def _tidy_soon(self) -> bool:
-        frames = self._unmoved_frames()
-        if frames >= CHECKPOINT_FRAMES or self._shrink:
-            self._tidy()
+        if self._journal is None or self._connection is None:
             return False
-        return frames >= IDLE_FRAMES
+        return self._journal.after(self._connection)
 
     def _tidy(self) -> None:
-        """Move the journal's pages to the file. What fails is tried again later: the journal keeps them."""
-        if self._connection is None:
-            return
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if self._shrink:
-                self._give_room_back(self._connection)
-
-    def _give_room_back(self, connection: sqlite3.Connection) -> None:
-        """On a full disk: cut the journal, which may be most of what we take, unless somebody reads it."""
-        connection.execute("PRAGMA busy_timeout = 0").fetchall()
-        try:
-            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            self._shrink = bool(is_busy)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}").fetchall()
+        if self._journal is not None and self._connection is not None:
+            self._journal.tidy(self._connection)
 
     # -- errors
 

@@ -128,13 +128,13 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
 
     Raises StoreError for a file that is not ours, or is of a later schema.
     """
-    version = _version(connection)
-    if version > len(migrations):
+    found = version(connection)
+    if found > len(migrations):
         raise StoreError(
-            f"the store has schema {version}, and this version of leasehold knows {len(migrations)}: run the "
+            f"the store has schema {found}, and this version of leasehold knows {len(migrations)}: run the "
             "newer version, or restore a backup that was made before the upgrade"
         )
-    for step in range(version, len(migrations)):
+    for step in range(found, len(migrations)):
         try:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {migrations[step]} PRAGMA application_id = {APPLICATION_ID};"
@@ -144,13 +144,14 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    return len(migrations) - version
+    return len(migrations) - found
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version(connection: sqlite3.Connection) -> int:
+    """The file's schema; 0: it is empty. StoreError: it is not ours."""
     ours = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if ours != APPLICATION_ID and (tables or version):
+    if ours != APPLICATION_ID and (tables or found):
         raise StoreError("the file is a SQLite database of another program: choose another data folder")
-    return version
+    return found
