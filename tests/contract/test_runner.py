@@ -76,7 +76,7 @@ def until_removed(groups: Groups) -> None:
     while not all(groups.remove(place) for place in groups.leases()) and elapsed_s() < end_s:
         pause(0.01)
     for folder in groups.folders:
-        while not cgroups.removed(f"{folder}/{cgroups.SHIMS}") and elapsed_s() < end_s:
+        while not cgroups.removed(f"{folder}{cgroups.SHIMS}") and elapsed_s() < end_s:
             pause(0.01)
     groups.close()
 

@@ -37,6 +37,15 @@ if os.fork() == 0:
 time.sleep(0.2)
 """
 
+ENDS_ITSELF = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.write(1, b'ready')
+signal.sigwait([signal.SIGTERM])
+os.write(1, b'bye')
+os._exit(9)
+"""
+
 
 @pytest.fixture(params=["places", "tree"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnLinux]:
@@ -281,6 +290,7 @@ async def test_it_runs_as_another_user(machine: OnLinux, tmp_path: Path) -> None
 @pytest.mark.requirement("QUEUE-21")
 def test_a_server_of_one_user_refuses_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not root runs its own commands only, and says who could."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(RunFailed) as failure:
         run_order.user_of(4_000_000_000)
     assert failure.value.code == "NO_SUCH_USER"
@@ -332,7 +342,7 @@ async def test_the_shim_stands_apart_from_the_server(machine: OnLinux) -> None:
         if machine.groups is not None:
             assert process in machine.groups.pids(PLACE)
             assert shim not in machine.groups.pids(PLACE)
-            assert f"{HOME}/shims" in (read(f"/proc/{shim}/cgroup") or "")
+            assert f"{HOME}-shims" in (read(f"/proc/{shim}/cgroup") or "")
         await runner.stop(wanted.key)
         await ends.of(wanted.key)
 
@@ -346,9 +356,7 @@ def of(started: Started) -> tuple[int, int]:
 @pytest.mark.requirement("QUEUE-15")
 async def test_what_is_frozen_can_be_stopped(machine: OnLinux) -> None:
     """It goes on first, so that it can end itself."""
-    wanted = script(
-        machine, "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 600 & wait $!; done"
-    )
+    wanted = command(machine, sys.executable, "-c", ENDS_ITSELF)
     async with machine.runner() as runner:
         ends = Ends()
         await runner.attach(ends)
@@ -361,6 +369,20 @@ async def test_what_is_frozen_can_be_stopped(machine: OnLinux) -> None:
         ended = await ends.of(wanted.key)
         assert (ended.exit_code, ended.fault) == (9, Fault.STOPPED)
         assert b"bye" in printed(await whole_log(runner, wanted.key))
+
+
+@pytest.mark.requirement("QUEUE-15")
+async def test_a_shutdown_is_no_stop(machine: OnLinux) -> None:
+    """Where the machine tells all programs to end, the command ends too: lost, not stopped."""
+    async with machine.runner() as runner:
+        ends = Ends()
+        await runner.attach(ends)
+        wanted = command(machine, *(os.fsdecode(each) for each in machine.argv(Deed(waits=True))))
+        shim, _ = of(await runner.start(wanted))
+        await ready(runner, wanted.key)
+        os.kill(shim, signal.SIGTERM)
+        ended = await ends.of(wanted.key)
+        assert (ended.signal, ended.fault) == ("SIGTERM", Fault.MACHINE_LOST)
 
 
 @pytest.mark.requirement("QUEUE-15")

@@ -49,3 +49,16 @@ def test_foreign_cgroups_are_held_and_leased_work_is_measured_on_cgroup_2() -> N
 def test_limits_hold_on_cgroup_2() -> None:
     """Cores and memory, below a throttle too, and what is left of them at the end."""
     assert "passed" in in_guest("tests/contract/test_limits.py")
+
+
+@pytest.mark.requirement("QUEUE-15", "PROVE-8")
+def test_the_contract_of_the_runner_holds_on_cgroup_2() -> None:
+    """The same suite that runs on this machine."""
+    assert "passed" in in_guest("tests/contract/test_runner.py::TestInPlaces")
+
+
+@pytest.mark.requirement("QUEUE-15", "QUEUE-21", "PROVE-8")
+def test_commands_are_held_and_measured_on_cgroup_2() -> None:
+    """Memory, processes, what forks away, what is frozen, another user: in the one hierarchy."""
+    which = "memory_is_limited_and or number_of or forks_away or apart or frozen or usage or another_user"
+    assert "passed" in in_guest("tests/e2e/test_runs.py", "-k", f"places and ({which})")

@@ -98,7 +98,13 @@ def test_what_is_wrong_is_said_with_the_key_and_the_cure(
 @pytest.mark.requirement("OPS-10")
 def test_variables_of_clients_are_no_settings(tmp_path: Path) -> None:
     """What `leasehold run` exports, and where clients look, does not keep a server from starting."""
-    found = loaded(tmp_path, LEASEHOLD_LEASE="lease-1:2", LEASEHOLD_URL="http://x", LEASEHOLD="off")
+    found = loaded(
+        tmp_path,
+        LEASEHOLD_LEASE="lease-1:2",
+        LEASEHOLD_RUN="job-1.1",
+        LEASEHOLD_URL="http://x",
+        LEASEHOLD="off",
+    )
     assert found.settings == loaded(tmp_path).settings
 
 

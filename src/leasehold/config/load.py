@@ -27,6 +27,7 @@ RESERVED = frozenset(
         "LEASEHOLD_TOKEN",
         "LEASEHOLD_TOKEN_FILE",
         "LEASEHOLD_LEASE",
+        "LEASEHOLD_RUN",
         "LEASEHOLD_TICKET",
     }
 )

@@ -58,7 +58,7 @@ class Command(msgspec.Struct, frozen=True):
     beside HOME, USER, LOGNAME, SHELL and PATH of its user where it does not name them. `argv[0]` is looked
     for in its PATH, as that user. `place` is the lease whose place all of it stands in. Limits of 0 are none;
     with `terminal` it gets one for input, output and errors, else input is empty. `grace_ms` is what is
-    given between SIGTERM and SIGKILL, and before that to what outlives the command. Of its output at most
+    given between SIGTERM and SIGKILL, and to what outlives the command before either. Of its output at most
     `log_bytes_max` is kept.
     """
 
@@ -94,7 +94,7 @@ class Fault(StrEnum):
     SHIM_LOST = "shim_lost"
     """Its shim was killed, so its own end is not known; what was left of it has been killed."""
     MACHINE_LOST = "machine_lost"
-    """The machine went down under it."""
+    """The machine went down under it, or was about to: somebody told all programs to end."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

@@ -59,6 +59,8 @@ def become(order: Order, pipes: Pipes, trouble: int, parent: int) -> NoReturn:
         _limit(order)
         step = "user"
         if order.uid >= 0:
+            for descriptor in set(pipes.inner[1:]):  # Else its own `/dev/stdout` would be closed to it.
+                os.fchown(descriptor, order.uid, -1)
             os.setgroups(order.groups)
             os.setresgid(order.gid, order.gid, order.gid)
             os.setresuid(order.uid, order.uid, order.uid)

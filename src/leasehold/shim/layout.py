@@ -5,6 +5,7 @@ All of it is small text of `key value` lines, so that neither side needs a parse
 `order`: what is to be done. `args`: the working folder and the arguments, each ended by NUL; `env`: the
 environment likewise, removed once read. `lock` is held by the shim for life. `state` has two slots, each
 written once: that somebody has taken the run up, and which process was started. `stop`: the grace of a stop.
+`trouble`: what the shim itself has died of, if it was not killed.
 `result` appears when all is over, by renaming `result.new`, whose room was reserved before anything was
 started. `log.<offset>`: the parts of the log (see `shim.log`).
 """
@@ -16,10 +17,12 @@ import fcntl
 import os
 
 ORDER, ARGS, ENV, LOCK, STATE, STOP, RESULT = "order", "args", "env", "lock", "state", "stop", "result"
+TROUBLE = "trouble"
 NEW = ".new"
 PRIVATE = 0o600
 SLOT_BYTES = 512
 RESULT_BYTES = 4_096
+STOP_BYTES = 32
 ERROR_CHARS_MAX = 500
 END = "end ."
 VARIABLE = b"LEASEHOLD_RUN"
@@ -111,6 +114,21 @@ def slots(folder: str) -> tuple[dict[str, str] | None, dict[str, str] | None]:
     """Both slots as far as they have been written."""
     data = read(f"{folder}/{STATE}") or b""
     return fields_of(data[:SLOT_BYTES]), fields_of(data[SLOT_BYTES : 2 * SLOT_BYTES])
+
+
+def ask_to_stop(folder: str, grace_ms: int) -> None:
+    """Leave word that it is the server who wants it to end, and how soon. There is room for that already."""
+    descriptor = os.open(f"{folder}/{STOP}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, f"{grace_ms}\n".encode().ljust(STOP_BYTES, b"\0"), 0)
+    finally:
+        os.close(descriptor)
+
+
+def asked_to_stop(folder: str) -> int | None:
+    """The grace in ms; None where nobody has asked."""
+    grace = (read(f"{folder}/{STOP}") or b"").partition(b"\n")[0]
+    return int(grace) if grace.isdigit() else None
 
 
 def reserve_result(folder: str) -> None:

@@ -49,13 +49,19 @@ def main(arguments: Sequence[str]) -> NoReturn:
         layout.reserve_result(folder)
         shim = Shim(order.take(folder))
     except (OSError, layout.Broken) as error:
-        os.write(told, f"{error}".encode())
+        _tell(told, f"{error}".encode())
         os._exit(1)
     shim.start()
-    os.write(told, b"ok")
-    os.close(told)
+    _tell(told, b"ok")
     shim.see_through()
     os._exit(0)
+
+
+def _tell(told: int, what: bytes) -> None:
+    """The server may be gone already."""
+    with contextlib.suppress(OSError):
+        os.write(told, what)
+    os.close(told)
 
 
 class Shim:
@@ -109,12 +115,15 @@ class Shim:
             pipes = child.Pipes(terminal=self._order.terminal)
             trouble_read, trouble_write = os.pipe()
             parent = os.getpid()
+            # Else a signal could find our handlers in the child.
+            signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
             self._pid = os.fork()
         except OSError as error:
             self._verdict = ("not_started", None, f"no process could be made for it: {error.strerror}")
             return
         if self._pid == 0:
             child.become(self._order, pipes, trouble_write, parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.close(trouble_write)
         pipes.close_inner()
         for descriptor, stream in ((pipes.out_read, OUT), (pipes.err_read, ERR)):
@@ -170,6 +179,8 @@ class Shim:
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             self._place.look()
+            if not os.path.exists(self._order.folder) and self._stop_by_s is None:
+                self._told_to_stop(0, None)  # Nobody would ever find it again.
 
     def _take(self, descriptor: int) -> int:
         try:
@@ -205,8 +216,8 @@ class Shim:
 
     def _told_to_stop(self, _number: int, _frame: object) -> None:
         """The server's word. A second one can only make it sooner."""
-        grace = (layout.read(f"{self._order.folder}/{layout.STOP}") or b"").strip()
-        grace_ms = int(grace) if grace.isdigit() else self._order.grace_ms
+        asked_ms = layout.asked_to_stop(self._order.folder)
+        grace_ms = self._order.grace_ms if asked_ms is None else asked_ms
         by_s = _now_s() + grace_ms / 1_000
         self._stop_by_s = by_s if self._stop_by_s is None else min(by_s, self._stop_by_s)
         self._is_stopped = self._is_stopped or self._status is None
@@ -277,6 +288,11 @@ class Shim:
             return (
                 "stopped" if self._is_stopped else "",
                 f"{len(left)} processes of it can't be killed: {left[:8]}",
+            )
+        if self._is_stopped and layout.asked_to_stop(self._order.folder) is None:
+            return (
+                "machine_lost",
+                "its shim was told to end, and not by the server: as when a machine shuts down",
             )
         if self._is_stopped:
             return "stopped", "it was asked to stop"

@@ -19,8 +19,8 @@ CPU_SHARES = 205  # v1: 1024 · 20 ÷ 100
 IO_WEIGHT = 20
 V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "freezer", "blkio", "pids")
 PROBE = "probe"
-SHIMS = "shims"
-"""Beside the leases: the parents of commands, which outlive the server and are no part of the work."""
+SHIMS = "-shims"
+"""Beside the home: the parents of commands, which outlive the server and are no part of the work."""
 FOLDERS_LOOKED_AT = 512  # below one cgroup of somebody else
 WEIGHTS = {
     "cgroup2": (("cpu", "cpu.weight", str(CPU_WEIGHT)), ("blkio", "io.weight", str(IO_WEIGHT))),
@@ -188,20 +188,23 @@ class Groups:
     def close(self) -> None:
         """Remove the home itself, unless somebody is in it."""
         for folder in self.folders:
-            removed(f"{folder}/{SHIMS}")
+            removed(f"{folder}{SHIMS}")
             removed(folder)
 
     def shims(self) -> list[str]:
         """The `cgroup.procs` to which the parent of a command moves itself; made if need be."""
-        places = [f"{folder}/{SHIMS}" for folder in self.folders]
-        return [f"{place}/cgroup.procs" for place in places if made(place)]
+        places = [f"{folder}{SHIMS}" for folder in self.folders]
+        made_ones = [place for place in places if made(place)]
+        for controller, name, weight in WEIGHTS[self.kind]:
+            if controller in self.homes:
+                write(f"{self.homes[controller]}{SHIMS}/{name}", weight)
+        return [f"{place}/cgroup.procs" for place in made_ones]
 
     def leases(self) -> tuple[str, ...]:
         """The names of all folders."""
         try:
             with os.scandir(self._main()) as entries:
-                names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
-                return tuple(sorted(name for name in names if name != SHIMS))
+                return tuple(sorted(each.name for each in entries if each.is_dir(follow_symlinks=False)))
         except OSError:
             return ()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from leasehold.adapters.hosts.cgroups import SHIMS
 from leasehold.adapters.hosts.files import KernelFiles, read
 from leasehold.adapters.hosts.processes import stat
 from leasehold.adapters.hosts.procfs import stalled_us
@@ -57,8 +58,11 @@ def beside(mount: str, home: str) -> list[str]:
     for part in os.path.relpath(home, mount).split("/"):
         try:
             with os.scandir(path) as entries:
+                ours = (part, f"{part}{SHIMS}")
                 names = sorted(
-                    each.name for each in entries if each.is_dir(follow_symlinks=False) and each.name != part
+                    each.name
+                    for each in entries
+                    if each.is_dir(follow_symlinks=False) and each.name not in ours
                 )
         except OSError:
             return []

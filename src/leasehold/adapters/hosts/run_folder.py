@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
+
 from leasehold.adapters.hosts import limits
 from leasehold.adapters.hosts.cgroups import Groups
 from leasehold.adapters.hosts.freezer import freezer_of
@@ -83,32 +85,39 @@ def settle(key: RunKey, folder: Path, groups: Groups | None, wall_ms: int) -> En
         if ended is not None:
             return ended
         before = started_of(key, folder)
-        fault, error = _what_happened(before)
-        with contextlib.suppress(OSError):
-            layout.write_slot(str(folder), 0, {"shim": layout.identity(os.getpid())})
-        order = layout.fields_of(layout.read(f"{folder}/{layout.ORDER}") or b"") or {}
-        kills, left = 0, 0
-        if fault is Fault.SHIM_LOST:
-            left = end_all(key, before, order.get("place", ""), groups)
-            kills = limits.memory_kills(groups, order["place"]) if groups and order.get("place") else 0
-        with contextlib.suppress(OSError):
-            os.unlink(folder / layout.ENV)
-        fields: dict[str, object] = {
-            "exit_code": "",
-            "memory_kills": kills,
-            "started_wall_ms": before.started_wall_ms,
-            "ended_wall_ms": wall_ms,
-            "left_behind": left,
-            "fault": fault.value,
-            "error": error,
-        }
-        layout.write_result(str(folder), fields)
-        return ended_of(folder)
+        return _written_off(key, folder, before, groups, wall_ms)
     finally:
         os.close(held)
 
 
-def _what_happened(before: Started) -> tuple[Fault, str]:
+def _written_off(key: RunKey, folder: Path, run: Started, groups: Groups | None, wall_ms: int) -> Ended:
+    """Kill what is left, write down what is known. A result that can't be written is told all the same."""
+    fault, error = _what_happened(folder, run)
+    with contextlib.suppress(OSError):
+        layout.write_slot(str(folder), 0, {"shim": layout.identity(os.getpid())})
+    place = (layout.fields_of(layout.read(f"{folder}/{layout.ORDER}") or b"") or {}).get("place", "")
+    kills, left = 0, 0
+    if fault is Fault.SHIM_LOST:
+        left = end_all(key, run, place, groups)
+        kills = limits.memory_kills(groups, place) if groups is not None and place else 0
+    with contextlib.suppress(OSError):
+        os.unlink(folder / layout.ENV)
+    ended = Ended(
+        None,
+        memory_kills=kills,
+        started_wall_ms=run.started_wall_ms,
+        ended_wall_ms=wall_ms,
+        left_behind=left,
+        fault=fault,
+        error=error,
+    )
+    fields = msgspec.structs.asdict(ended) | {"exit_code": "", "fault": fault.value}
+    with contextlib.suppress(OSError):
+        layout.write_result(str(folder), fields)
+    return ended
+
+
+def _what_happened(folder: Path, before: Started) -> tuple[Fault, str]:
     taken = before.shim is not None
     if taken and before.shim is not None and before.shim.boot_id != layout.boot_id():
         return Fault.MACHINE_LOST, "the machine went down while it ran"
@@ -127,7 +136,7 @@ def end_all(key: RunKey, run: Started, place: str, groups: Groups | None) -> int
     """
     most, end_s = 0, elapsed_s() + KILL_S
     while elapsed_s() < end_s:
-        pids = _left(key, run, place, groups)
+        pids = left_of(key, run, place, groups)
         if not pids:
             break
         most = max(most, len(pids))
@@ -142,7 +151,8 @@ def end_all(key: RunKey, run: Started, place: str, groups: Groups | None) -> int
     return most
 
 
-def _left(key: RunKey, run: Started, place: str, groups: Groups | None) -> set[int]:
+def left_of(key: RunKey, run: Started, place: str, groups: Groups | None) -> set[int]:
+    """The pids of what lives of a run: by its place, below its first process, and by its environment."""
     found = set(groups.pids(place)) if groups is not None and place else set()
     if run.process is not None:
         seen = stat(run.process.pid)

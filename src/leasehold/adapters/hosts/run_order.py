@@ -51,7 +51,7 @@ def check(command: Command) -> None:
         raise _bad("the working folder is to be an absolute path")
     if any(not name or b"=" in name for name, _ in command.env):
         raise _bad("a name in the environment is empty, or has `=` in it")
-    if command.place and (not PLACE.fullmatch(command.place) or command.place == cgroups.SHIMS):
+    if command.place and not PLACE.fullmatch(command.place):
         raise _bad("the place is to be the id of a lease")
     amounts = (command.cpu_millicores, command.memory_bytes, command.pids_max, command.grace_ms)
     if min(amounts) < 0 or max(amounts) >= 1 << 62 or not LOG_MIN <= command.log_bytes_max <= LOG_MAX:
@@ -112,6 +112,7 @@ def file(root: Path, command: Command, groups: Groups | None) -> bool:
             env.setdefault(b"TERM", b"xterm-256color")
         layout.write_new(f"{folder}/{layout.ENV}", _listed(b"=".join(pair) for pair in env.items()))
         layout.reserve_result(str(folder))
+        layout.reserve(f"{folder}/{layout.STOP}", layout.STOP_BYTES)
         os.rename(folder, root / name)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)

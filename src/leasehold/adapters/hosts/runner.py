@@ -27,7 +27,7 @@ from leasehold.adapters.hosts.run_changes import Changes
 from leasehold.adapters.hosts.run_kept import BYTES_MAX, Kept
 from leasehold.adapters.hosts.signals import send
 from leasehold.model.lease import Process
-from leasehold.model.run import Command, Ended, LogPart, RunKey, RunnerCapabilities, Started
+from leasehold.model.run import Command, Ended, Fault, LogPart, RunKey, RunnerCapabilities, Started
 from leasehold.ports.clock import Clock
 from leasehold.ports.runner import OnEnded, RunFailed
 from leasehold.runtime.lean import elapsed_s
@@ -124,22 +124,23 @@ class LinuxRunner:
     async def _standing(self, key: RunKey) -> Started:
         """How a filed run stands, once that can be said; from now on its end is told."""
         while True:
-            found = await self._off(self._look, key)
+            found, is_led = await self._off(self._look, key)
             if found.ended is not None:
                 return found
-            if found.process is not None and found.shim is not None:
+            if is_led and found.shim is not None:
                 self._watch(key, found.shim)
                 return found
             await asyncio.sleep(LOOK_S)
 
-    def _look(self, key: RunKey) -> Started:
+    def _look(self, key: RunKey) -> tuple[Started, bool]:
+        """How it stands, and whether its command runs under a shim that lives."""
         folder = self._folder(key)
         run = run_folder.started_of(key, folder)
         is_led = run.process is not None and run.shim is not None and self._processes.alive(run.shim)
         if run.ended is None and not is_led:
             run_folder.settle(key, folder, self._groups, self._clock.wall_ms())
             run = run_folder.started_of(key, folder)
-        return run
+        return run, is_led
 
     # -- ending --------------------------------------------------------------------------------------------
 
@@ -171,7 +172,8 @@ class LinuxRunner:
     def _settled(self, key: RunKey) -> Ended | None:
         folder = run_order.folder_of(self._root, key)
         if folder is None:
-            raise RunFailed("NO_SUCH_RUN", f"{key.name} was removed while it ran")
+            error = "its folder was removed while it ran, so how it ended is not known"
+            return Ended(None, ended_wall_ms=self._clock.wall_ms(), fault=Fault.SHIM_LOST, error=error)
         return run_folder.settle(key, folder, self._groups, self._clock.wall_ms())
 
     async def stop(self, key: RunKey, grace_ms: int | None = None) -> None:
@@ -184,12 +186,10 @@ class LinuxRunner:
         run = run_folder.started_of(key, folder)
         if run.ended is not None or run.shim is None or not self._processes.alive(run.shim):
             return
-        if grace_ms is not None:
-            # A full disk does not keep it from being stopped: it has the grace of its command then.
-            with contextlib.suppress(OSError):
-                path = folder / f"{layout.STOP}{layout.NEW}"
-                path.write_text(str(max(0, grace_ms)), encoding="ascii")
-                os.rename(path, folder / layout.STOP)
+        order = layout.fields_of(layout.read(f"{folder}/{layout.ORDER}") or b"") or {}
+        layout.ask_to_stop(
+            str(folder), max(0, int(order.get("grace_ms", 0)) if grace_ms is None else grace_ms)
+        )
         send(run.shim.pid, run.shim.start_ticks, signal.SIGTERM)
 
     async def result(self, key: RunKey) -> Ended | None:
@@ -281,12 +281,15 @@ def _launched(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     It gets nothing of this process's environment. Raises OSError.
     """
     told_by, tells = os.pipe()
+    trouble = -1
     try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        trouble = os.open(folder / layout.TROUBLE, flags, layout.PRIVATE)
         launched = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SHIM), str(folder), str(tells)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=trouble,
             env={},
             cwd="/",
             pass_fds=(tells,),
@@ -297,6 +300,8 @@ def _launched(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         raise
     finally:
         os.close(tells)
+        if trouble >= 0:
+            os.close(trouble)
     os.set_blocking(told_by, False)
     return launched, told_by
 
