@@ -37,6 +37,7 @@ requirements:    ## rewrite docs/reference/requirements.md from the last full `m
 
 reference: setup-dev ## rewrite the generated pages of docs/reference
 	@.venv/bin/python tools/reference.py write
+	@.venv/bin/python tools/protocols.py write
 
 lock: setup-dev  ## compile the lock files again from pyproject.toml; ARGS=--upgrade takes newer versions
 	@tools/lock.sh $(ARGS)

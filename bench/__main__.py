@@ -24,6 +24,7 @@ CATALOGUE = (
     "ledger",
     "leases_http",
     "etcd_leases",
+    "etcd_store",
     "run_overhead",
     "first_answer",
     "at_rest",

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PROTO = HERE.parents[1] / "proto"
 INSTALL_TIMEOUT_S = 300.0
 
 
@@ -61,13 +62,13 @@ def python(cache: Path) -> Path:
 
 def stubs(cache: Path) -> Path:
     """The folder of the generated stubs of `etcd.proto`, for the peers' interpreter."""
-    source = HERE / "etcd.proto"
+    source = PROTO / "etcd.proto"
     target = cache / ("stubs-" + hashlib.sha256(source.read_bytes()).hexdigest()[:12])
     if not (target / "etcd_pb2_grpc.py").exists():
         target.mkdir(exist_ok=True)
-        compiler = [str(python(cache)), "-m", "grpc_tools.protoc", f"-I{HERE}"]
+        compiler = [str(python(cache)), "-m", "grpc_tools.protoc", f"-I{PROTO}"]
         outputs = [f"--python_out={target}", f"--grpc_python_out={target}"]
-        _call([*compiler, *outputs, source.name], HERE, "remove the cache with --clean")
+        _call([*compiler, *outputs, source.name], PROTO, "remove the cache with --clean")
     return target
 
 

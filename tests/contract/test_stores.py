@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from leasehold.ports.archive import Archive
 from leasehold.ports.store import Batch, Store
 from leasehold.testing.archive_contract import ArchiveContract
 from leasehold.testing.store_contract import StoreContract, Trouble
+from tests.contract.etcd_subject import EtcdSubject, behind_a_network
 
 
 class _ArmedFaults(Faults):
@@ -140,3 +141,20 @@ class TestSqlite(StoreContract, ArchiveContract):
     @pytest.fixture
     def subject(self, tmp_path: Path) -> SqliteSubject:
         return SqliteSubject(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def etcd_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with behind_a_network(tmp_path_factory.mktemp("etcd"), with_tls=True) as network:
+        yield network
+
+
+@pytest.mark.requirement("PROVE-1", "CLUSTER-21", "CLUSTER-28")
+class TestEtcd(StoreContract):
+    """A real etcd with default settings, over mutual TLS."""
+
+    @pytest.fixture
+    def subject(self, etcd_network: Any) -> Iterator[EtcdSubject]:
+        subject = EtcdSubject(*etcd_network)
+        yield subject
+        subject.heal()
