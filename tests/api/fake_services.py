@@ -98,6 +98,8 @@ class FakeEdge:
             tokens=leases,
             guards=leases,
             audit=leases,
+            jobs=leases,
+            schedules=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

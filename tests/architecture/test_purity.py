@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "leasehold"
 # All that the pure layers may import. A module joins this list only if nothing in it reads a clock, draws
 # chance, touches files or the network, or depends on the order of hashes.
 PURE_IMPORTS = {
-    "__future__", "abc", "array", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime",
-    "enum", "fractions", "functools", "hashlib", "heapq", "ipaddress", "itertools", "leasehold", "math",
-    "msgspec", "numpy", "operator", "re", "string", "types", "typing", "zoneinfo",
+    "__future__", "abc", "array", "bisect", "collections", "contextlib", "copy", "cronsim", "dataclasses",
+    "datetime", "enum", "fractions", "functools", "hashlib", "heapq", "ipaddress", "itertools", "leasehold",
+    "math", "msgspec", "numpy", "operator", "re", "string", "types", "typing", "zoneinfo",
 }  # fmt: skip
 # `hash` and `id` differ from one process to the next, so a decision by them can't be repeated.
 ORDERLESS = {"sorted", "min", "max", "sum", "len", "any", "all", "set", "frozenset"}

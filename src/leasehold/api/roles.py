@@ -27,6 +27,9 @@ VERBS: Mapping[str, str] = {
     "addon:read": "see the registered add-ons, whether they answer, and what is wrong with them",
     "addon:self": "register oneself as an add-on under one's own name, and tell one's own figures",
     "addon:manage": "register, enable, disable and remove add-ons, and say where they answer and work",
+    "schedule:read": "see schedules, when they run next, and what came of their runs",
+    "schedule:set": "make schedules that submit jobs in one's own name; change, pause, run, remove one's own",
+    "schedule:manage": "change, pause, run and remove other people's schedules",
     "stats:read": "see what the machine is doing, and the metrics",
     "events:read": "read the event stream and the counts of decisions",
     "audit:read": "see who changed or tried what, from where, and what came of it",
@@ -37,7 +40,7 @@ VERBS: Mapping[str, str] = {
 }
 """Every verb that a route or a service asks for, with what it allows."""
 
-_SEE = frozenset({"lease:read", "job:read", "stats:read", "events:read", "addon:read"})
+_SEE = frozenset({"lease:read", "job:read", "stats:read", "events:read", "addon:read", "schedule:read"})
 
 ROLES: Mapping[Role, frozenset[str]] = {
     "admin": frozenset(VERBS),
@@ -57,10 +60,12 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "addon:self",
         "addon:manage",
         "guard:manage",
+        "schedule:set",
+        "schedule:manage",
         "token:list",
         "audit:read",
     },
-    "submitter": _SEE | {"lease:request", "job:submit", "addon:self"},
+    "submitter": _SEE | {"lease:request", "job:submit", "addon:self", "schedule:set"},
     "worker": frozenset(
         {"lease:request", "lease:read", "job:submit", "job:read", "job:work", "stats:read", "addon:self"}
     ),

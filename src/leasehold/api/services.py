@@ -17,6 +17,7 @@ from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import owner as owner_wire
+from leasehold.wire import schedule as schedule_wire
 from leasehold.wire import token as token_wire
 
 Lane = Literal["reserved", "normal"]
@@ -150,6 +151,30 @@ class Guards(Protocol):
     async def remove(self, principal: Principal, lease_id: str) -> None: ...
 
 
+class Schedules(Protocol):
+    """The service of recurring schedules."""
+
+    async def schedules(self) -> schedule_wire.Schedules: ...
+
+    async def get(self, schedule_id: str) -> schedule_wire.ScheduleOut: ...
+
+    async def create(
+        self, principal: Principal, body: schedule_wire.ScheduleIn
+    ) -> schedule_wire.ScheduleOut: ...
+
+    async def replace(
+        self, principal: Principal, schedule_id: str, body: schedule_wire.ScheduleIn
+    ) -> schedule_wire.ScheduleOut: ...
+
+    async def pause(self, principal: Principal, schedule_id: str) -> schedule_wire.ScheduleOut: ...
+
+    async def resume(self, principal: Principal, schedule_id: str) -> schedule_wire.ScheduleOut: ...
+
+    async def run(self, principal: Principal, schedule_id: str) -> schedule_wire.ScheduleOut: ...
+
+    async def remove(self, principal: Principal, schedule_id: str) -> None: ...
+
+
 class Tokens(Protocol):
     """The service of credentials that people make for programs."""
 
@@ -243,7 +268,7 @@ class Services(msgspec.Struct, frozen=True):
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
     `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
     behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
-    `ladder` that which pauses, `jobs` that of the queue.
+    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`.
     """
 
     leases: Leases
@@ -258,6 +283,7 @@ class Services(msgspec.Struct, frozen=True):
     guards: Guards
     audit: Audit
     jobs: Jobs
+    schedules: Schedules
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None

@@ -47,6 +47,8 @@ from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import LockService
 from leasehold.control.runner import RunnerService
+from leasehold.control.schedule import ScheduleService
+from leasehold.control.schedule_queue import QueuedRuns
 from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.stats import StatsService
@@ -171,6 +173,9 @@ class Assembly:
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens
+        self.schedules = ScheduleService(
+            self.ledger, QueuedRuns(self.jobs), local_zone(), lambda: self.gate.rights.roles
+        )
         standing = work.standing(Containers(self.settings.guard.container_sockets or sockets_of(self.env)))
         self.guards = GuardService(self.leases, standing, ThreadLane("guards").run)
         ladder = LadderService(self.leases, work.brakes(standing), ThreadLane("brakes").run)
@@ -182,6 +187,7 @@ class Assembly:
             guards=self.guards,
             audit=self.audit,
             jobs=self.jobs,
+            schedules=self.schedules,
             runner=self.runner,
         )
         self._assemble_addons()
@@ -260,6 +266,7 @@ class Assembly:
             guards=self.guards,
             audit=self.audit,
             jobs=self.jobs,
+            schedules=self.schedules,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

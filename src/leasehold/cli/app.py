@@ -24,6 +24,7 @@ MODULES = (
     "lease",
     "lock",
     "owner",
+    "schedule",
     "guard",
     "addon",
     "token",
@@ -119,7 +120,8 @@ def _tell_api(error: Exception) -> int:
 
 def _sentence(error: Exception, status: int) -> str:
     details = getattr(error, "details", {})
-    fields = "; ".join(f"{one.field}: {one.expected}" for one in details.get("fields") or [])
+    told = [one for one in details.get("fields") or [] if one.expected not in str(error)]
+    fields = "; ".join(f"{one.field}: {one.expected}" for one in told)
     request_id = (
         f" (request {details.get('request_id')})" if status >= 500 and details.get("request_id") else ""
     )

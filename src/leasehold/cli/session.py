@@ -61,6 +61,11 @@ class Session:
             self._client = Client.first_of(candidates(self.env, self.server))
         return self._client
 
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._client is not None:
+            self._client.close()
+
     def say(self, sentence: str) -> None:
         """A message for people, on standard error."""
         if not self.quiet:
@@ -112,13 +117,16 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(function)
     def wrapper(**given: Any) -> None:
         mine = {name: given.pop(name) for name in COMMON}
+        session = Session(**mine)
         try:
-            code = function(Session(**mine), **given)
+            code = function(session, **given)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader of our output has seen enough; nothing more may be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             code = exits.DONE
+        finally:
+            session.close()
         if code:
             raise typer.Exit(code)
 

@@ -23,6 +23,7 @@ from leasehold.wire import (
     lease,
     lock,
     owner,
+    schedule,
     server,
     session,
     stats,
@@ -116,6 +117,14 @@ ADDON = Call(paths.ADDON, Nothing, addon.AddonOut)
 GUARDS = Call(paths.GUARDS, Nothing, guard.Guards)
 GUARD = Call(paths.GUARD, guard.GuardIn, guard.GuardOut)
 REMOVE_GUARD = Call(paths.REMOVE_GUARD, Nothing, Nothing)
+SCHEDULES = Call(paths.SCHEDULES, Nothing, schedule.Schedules)
+ADD_SCHEDULE = Call(paths.ADD_SCHEDULE, schedule.ScheduleIn, schedule.ScheduleOut)
+SCHEDULE = Call(paths.SCHEDULE, Nothing, schedule.ScheduleOut)
+SET_SCHEDULE = Call(paths.SET_SCHEDULE, schedule.ScheduleIn, schedule.ScheduleOut)
+REMOVE_SCHEDULE = Call(paths.REMOVE_SCHEDULE, Nothing, Nothing)
+PAUSE_SCHEDULE = Call(paths.PAUSE_SCHEDULE, Nothing, schedule.ScheduleOut)
+RESUME_SCHEDULE = Call(paths.RESUME_SCHEDULE, Nothing, schedule.ScheduleOut)
+RUN_SCHEDULE = Call(paths.RUN_SCHEDULE, Nothing, schedule.ScheduleOut)
 REMOVE_ADDON = Call(paths.REMOVE_ADDON, Nothing, Nothing)
 ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
 DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)

@@ -10,7 +10,18 @@ import asyncio
 import structlog
 
 from leasehold.control import codec
-from leasehold.core.state import COLD_JOBS, JOBS, LEASES, WAITERS, Change, Outcome, State, Undo
+from leasehold.core.state import (
+    COLD_JOBS,
+    JOBS,
+    LEASES,
+    SCHEDULE_RUNS,
+    SCHEDULES,
+    WAITERS,
+    Change,
+    Outcome,
+    State,
+    Undo,
+)
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.event import Event
 from leasehold.model.job import Job
@@ -28,7 +39,7 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
-TEXTS = frozenset({LEASES, WAITERS, JOBS, COLD_JOBS})
+TEXTS = frozenset({LEASES, WAITERS, JOBS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS})
 """The tables whose records hold what somebody wrote."""
 
 
@@ -149,6 +160,12 @@ def _written(change: Change) -> int:
         return len(record)
     if change.table == JOBS:
         return _of_job(record)
+    if change.table == SCHEDULES:
+        return len(record.body) + LETTER_BYTES * (
+            len(record.note) + len(record.holder) + len(record.principal)
+        )
+    if change.table == SCHEDULE_RUNS:
+        return LISTED_BYTES * len(record.last) + sum(LETTER_BYTES * len(run.why) for run in record.last)
     ask = record.ask
     if change.table == LEASES:
         binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)

@@ -165,6 +165,7 @@ class Drafts:
             needs=tuple(sorted({*body.needs, RUNNER} if body.exec is not None else {*body.needs})),
             bound_ms=runtime_ms or ask.bound_ms,
             notice="",
+            window=body.start == "window",
         )
         terms = Terms(
             "",

@@ -77,15 +77,16 @@ class JobService:
         self.results = Results(leases.ledger, leases.settings, self.cold, self.ended)
         self.care = JobCare(leases.ledger, leases.settings, self.ended)
         self.listed = JobList(leases.ledger, self.cold)
-        drafts = Drafts(leases.settings, lambda: leases.totals, disk_of, users)
+        self.drafts = Drafts(leases.settings, lambda: leases.totals, disk_of, users)
         self._submissions = Submissions(
-            leases.ledger, leases.settings, drafts, self.cold, self.dependencies, calls, self.eligible
+            leases.ledger, leases.settings, self.drafts, self.cold, self.dependencies, calls, self.eligible
         )
         self.changes = Changes(leases.ledger, leases.settings, self.find, self.ended, self.eligible)
         self.counts = JobStats(leases.ledger, leases.settings, self.demand)
         self.claims.on_started = self.counts.started
         self._bulk = BulkActions(leases.ledger, self.listed, self.changes)
         self.submit = self._submissions.submit
+        self.room_for = self._submissions.room_for
         self.claim = self.claims.claim
         self.complete_many = self.results.complete_many
         self.runner: Runner | None = None

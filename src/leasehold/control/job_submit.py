@@ -115,7 +115,7 @@ class Submissions:
     ) -> list[tuple[int, Draft]]:
         clock, state = self.ledger.clock, self.ledger.state
         now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
-        self._room_for(items)
+        self.room_for(items)
         drafts: list[tuple[int, Draft]] = []
         for place, item in enumerate(items):
             try:
@@ -131,7 +131,8 @@ class Submissions:
             drafts.append((place, draft))
         return drafts
 
-    def _room_for(self, items: Sequence[wire.JobIn]) -> None:
+    def room_for(self, items: Sequence[wire.JobIn]) -> None:
+        """Raise QueueFull where so many more are not taken."""
         state, limits = self.ledger.state, self.settings().queue
         if len(state.jobs) + len(items) > limits.jobs_max or state.queue.bytes > limits.bytes_max:
             raise QueueFull(

@@ -17,6 +17,7 @@ from leasehold.control.learning import Learning
 from leasehold.control.lease import LeaseService
 from leasehold.control.owner import OwnerService
 from leasehold.control.runner import RunnerService
+from leasehold.control.schedule import ScheduleService
 from leasehold.control.token import TokenService
 from leasehold.core.brake import ran_ms
 from leasehold.core.order import below, forgettable
@@ -63,6 +64,7 @@ class Supervisor:
         guards: GuardService | None = None,
         audit: AuditService | None = None,
         jobs: JobService | None = None,
+        schedules: ScheduleService | None = None,
         runner: RunnerService | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
@@ -75,6 +77,7 @@ class Supervisor:
         self.jobs = jobs
         if jobs is not None:
             jobs.results.on_observed = self.learning.observe
+        self.schedules = schedules
         self.runner = runner
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
@@ -162,6 +165,8 @@ class Supervisor:
         """What the owner said holds before anything is granted."""
         self.leases.reloaded(state)
         self.ladder.reloaded(state)
+        if self.schedules is not None:
+            self.schedules.reloaded()
         self.owner.refresh()
 
     async def _every(self, every_ms: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -196,6 +201,8 @@ class Supervisor:
             self.ladder.look()
             if self.jobs is not None:
                 self.jobs.tick()
+            if self.schedules is not None:
+                self.schedules.tick()
             if self.runner is not None:
                 self.runner.tick()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.

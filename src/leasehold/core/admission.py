@@ -5,7 +5,7 @@ The policy of LEASE-4, as a pure function that returns every reason that applies
 
 from __future__ import annotations
 
-from leasehold.core import capacity
+from leasehold.core import capacity, window_gate
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, Charge, Totals
 from leasehold.model.lease import Ask, Constraint, OnBusy
@@ -76,6 +76,8 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
     if state.broken:
         return [*found, _broken(state)]
     found += _blocked(state.owner, ask, now_ms)
+    if ask.waits_for_window and (outside := window_gate.reason(state.owner.no_window, now_ms)) is not None:
+        found.append(outside)
     if not ask.charge.is_work:
         return found
     view = state.view

@@ -52,6 +52,7 @@ def shape_of(ask: Ask) -> Shape:
         ask.waits_for_quiet
         and 1 + (ask.priority > Priority.NORMAL),  # An `allow` window lets only one start.
         ask.anyway,
+        ask.waits_for_window,
         rounded(ask.bound_ms),
         rounded(ask.expected_ms),
         ask.constraints,

@@ -32,11 +32,11 @@ def zone_of(name: str) -> tzinfo:
         raise ValueError("an IANA zone name, like Europe/Berlin or UTC") from error
 
 
-def spans(rule: Rule, zone: str, around_wall_ms: int) -> Iterator[tuple[int, int]]:
+def spans(rule: Rule, zone: str, around_wall_ms: int, days: int = WEEK_DAYS + 3) -> Iterator[tuple[int, int]]:
     """The rule's spans from two days before an instant on, as (start, end) in wall ms, for ten days."""
     found = zone_of(zone)
     today = datetime.fromtimestamp(around_wall_ms / 1000, found).date()
-    for offset in range(-2, WEEK_DAYS + 1):
+    for offset in range(-2, days - 2):
         day = today + timedelta(days=offset)
         if day.weekday() in rule.days:
             yield _span(rule, day, found)
@@ -79,7 +79,33 @@ def _last(shown: datetime, zone: tzinfo) -> int:
 
 def _after_gap(shown: datetime, zone: tzinfo) -> int:
     """The instant at which the clocks are set forward over `shown`, to the second."""
-    low_s, high_s = _ms(shown, zone, 1) // 1000, _ms(shown, zone, 0) // 1000
+    return change_between(_ms(shown, zone, 1), _ms(shown, zone, 0), zone)
+
+
+def first_shown(shown: datetime, zone: tzinfo) -> int:
+    """The first instant (wall ms) at which clocks of the zone show this or later. `shown` has no zone."""
+    return _first(shown, zone)
+
+
+def shown_at(wall_ms: int, zone: tzinfo) -> datetime:
+    """What clocks of the zone show at an instant, without the zone."""
+    return datetime.fromtimestamp(wall_ms / 1000, zone).replace(tzinfo=None)
+
+
+def offset_ms(wall_ms: int, zone: tzinfo) -> int:
+    """How far clocks of the zone are ahead of UTC at an instant."""
+    offset = datetime.fromtimestamp(wall_ms / 1000, zone).utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() * 1000)
+
+
+def as_utc_ms(shown: datetime) -> int:
+    """The instant at which clocks in UTC show this."""
+    return round(shown.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def change_between(low_ms: int, high_ms: int, zone: tzinfo) -> int:
+    """The instant, to the second, at which clocks are set between two others."""
+    low_s, high_s = low_ms // 1000, high_ms // 1000
     before = datetime.fromtimestamp(low_s, zone).utcoffset()
     while high_s - low_s > 1:
         middle_s = (low_s + high_s) // 2
@@ -113,3 +139,13 @@ def shown(wall_ms: int, zone: str, now_wall_ms: int) -> str:
     if days == 0:
         return f"{then:%H:%M %Z}"
     return f"{then:%a %H:%M %Z}" if 0 < days < 7 else f"{then:%Y-%m-%d %H:%M %Z}"
+
+
+def clock_shown(minutes: int) -> str:
+    """Minutes since midnight for people: `06:00`."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def days_shown(days: tuple[int, ...]) -> str:
+    """Days of the week for people: `mon, tue`."""
+    return ", ".join(DAYS[day] for day in days)

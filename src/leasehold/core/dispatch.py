@@ -41,6 +41,7 @@ OF_THE_NODE = frozenset(
         Code.PANIC,
         Code.COOLING_DOWN,
         Code.NOT_QUIET,
+        Code.NO_WINDOW,
         Code.CONSTRAINT,
         Code.MAX_PER_NODE,
     }

@@ -11,7 +11,7 @@ import msgspec
 from leasehold.core.line import Line
 from leasehold.core.wheel import Wheel
 from leasehold.model.charge import Charge
-from leasehold.model.job import Job, JobState, Start
+from leasehold.model.job import Job, JobState
 from leasehold.model.lease import Ask
 from leasehold.model.line import Waiter
 
@@ -216,10 +216,6 @@ def anyway(ask: Ask) -> Ask:
 def unique_of(job: Job) -> Unique:
     ask = job.terms.ask
     return (ask.tenant, ask.job_type, job.unique)
-
-
-def waits_for_window(job: Job) -> bool:
-    return job.terms.start is Start.WINDOW
 
 
 def _up(counts: dict, key: object) -> None:  # type: ignore[type-arg]

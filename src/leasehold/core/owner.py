@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from leasehold.core import calendar
+from leasehold.core import calendar, window_gate
 from leasehold.core.state import PRETENDS, WINDOWS, WORDS, Change, Outcome, Stamp, State
 from leasehold.model.event import Event
 from leasehold.model.node import NodeView
 from leasehold.model.owner import Block, Effect, InForce, Mood, Pretend, Window, Word
 
-FAR_MS = 1 << 60
+FAR_MS = window_gate.FAR_MS
 """No change is in sight."""
 
 PRETENDED_BUSY = 40
@@ -68,6 +68,7 @@ def in_force(state: State, wall_ms: int, now_ms: int) -> InForce:
         blocks=blocks,
         lenient=lenient,
         closed=closed,
+        no_window=window_gate.closed(state.windows.values(), words, wall_ms, now_ms),
         mood=said[0].mood if said else None,
         mood_sentence=_mood(said[0], wall_ms) if said else "",
     )

@@ -24,6 +24,7 @@ from leasehold.model.lease import Flag, Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
+from leasehold.model.schedule import Runs, Schedule
 from leasehold.model.token import Revoked, Token
 
 LEASES = "leases"
@@ -38,6 +39,8 @@ PRETENDS = "pretends"
 ADDONS = "addons"
 TOKENS = "tokens"
 REVOKED = "revoked"
+SCHEDULES = "schedules"
+SCHEDULE_RUNS = "schedule_runs"
 JOBS = "jobs"
 TERMS = "terms"
 COLD_JOBS = "cold/jobs"
@@ -70,6 +73,8 @@ RECORD_OF: dict[str, type] = {
     ADDONS: Addon,
     TOKENS: Token,
     REVOKED: Revoked,
+    SCHEDULES: Schedule,
+    SCHEDULE_RUNS: Runs,
     TERMS: Terms,
     JOBS: Job,
     COLD_JOBS: JobSpec,
@@ -142,6 +147,8 @@ class State:
         self.token_ids: dict[bytes, str] = {}
         self.revoked: dict[str, Revoked] = {}
         self.revoked_ids: dict[bytes, str] = {}
+        self.schedules: dict[str, Schedule] = {}
+        self.schedule_runs: dict[str, Runs] = {}
         self.jobs: dict[int, Job] = {}
         self.terms: dict[str, Terms] = {}
         self.book = Book()

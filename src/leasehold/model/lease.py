@@ -130,7 +130,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     `instead_of` is the lost lease whose work goes on under this one (LEASE-28). `guard` makes it a standing
     lease. `limits` is what its bound processes are to be held to (LEASE-23), None: to nothing. `is_job`
     stands for a job of the queue, which only a worker with these `needs` can do; `anyway` for one past its
-    `start_anyway_by`, which neither waits for quiet nor is held to the curve (QUEUE-19).
+    `start_anyway_by`, which neither waits for quiet nor is held to the curve; `window` for one that waits for
+    a window (QUEUE-19).
     """
 
     holder: str
@@ -156,6 +157,12 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     is_job: bool = False
     needs: tuple[str, ...] = ()
     anyway: bool = False
+    window: bool = False
+
+    @property
+    def waits_for_window(self) -> bool:
+        """Whether it starts in a window only (QUEUE-19)."""
+        return self.window and not self.anyway
 
     @property
     def waits_for_quiet(self) -> bool:

@@ -89,7 +89,8 @@ class InForce(msgspec.Struct, frozen=True, gc=False):
     """What all of it comes to at one instant: right for wall times in [`from_wall_ms`, `until_wall_ms`).
 
     `blocks` goes by device, "" for the node. `lenient`: a window lets NORMAL work start in state NORMAL.
-    `closed`: work that waits for quiet starts only in windows, and none is open. `mood` is what is pretended,
+    `closed`: work that waits for quiet starts only in windows, and none is open. `no_window`: none is, for
+    work that waits for one itself; None where one is open, or nobody has looked. `mood` is what is pretended,
     with the sentence that says so.
     """
 
@@ -98,6 +99,7 @@ class InForce(msgspec.Struct, frozen=True, gc=False):
     blocks: dict[str, Block] = {}
     lenient: bool = False
     closed: Block | None = None
+    no_window: Block | None = None
     mood: Mood | None = None
     mood_sentence: str = ""
 

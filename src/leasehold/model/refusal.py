@@ -29,6 +29,8 @@ class Code(StrEnum):
     PANIC = "PANIC"
     COOLING_DOWN = "COOLING_DOWN"
     NOT_QUIET = "NOT_QUIET"
+    NO_WINDOW = "NO_WINDOW"
+    """Only of jobs that wait for a window (QUEUE-19)."""
     CONSTRAINT = "CONSTRAINT"
     CAPACITY = "CAPACITY"
     MAX_PER_NODE = "MAX_PER_NODE"

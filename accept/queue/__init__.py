@@ -1,0 +1,3 @@
+"""The promises of the queue: durable work that runs when nobody is disturbed."""
+
+from accept.queue import schedules as schedules

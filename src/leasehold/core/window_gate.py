@@ -1,0 +1,66 @@
+"""The gate of work that waits for a window: `start: window` (QUEUE-19).
+
+It stands beside the quiet gate and does not replace it: in a window the owner lets NORMAL work start in state
+NORMAL, and what waits for a window waits for such a state too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leasehold.core import calendar
+from leasehold.model.owner import Block, Effect, Window, Word
+from leasehold.model.refusal import Code, Reason
+
+FAR_MS = 1 << 60
+
+NO_WINDOWS = Block(
+    "It waits for an `allow` window, and this node has none",
+    "`leasehold window add allow --from 22:00 --to 06:00`; or start=quiet",
+    FAR_MS,
+)
+
+
+def closed(windows: Iterable[Window], words: Iterable[Word], wall_ms: int, now_ms: int) -> Block | None:
+    """Why work that waits for a window can't start, and until when on the ledger's clock; None: one is open.
+
+    A window is open by its rule, and while the owner says `allow` for a while. A block keeps work out all the
+    same: that is another gate. `now_ms` is the same instant on the ledger's clock.
+    """
+    if any(_says_allow(word, wall_ms) for word in words):
+        return None
+    allowing = [
+        one
+        for one in windows
+        if one.effect is Effect.ALLOW and not one.device and not 0 < one.until_wall_ms <= wall_ms
+    ]
+    if any(calendar.open_until(one.rule, one.zone, wall_ms) is not None for one in allowing):
+        return None
+    coming = [
+        (opens_ms, one.wid, one)
+        for one in allowing
+        if (opens_ms := calendar.opens_at(one.rule, one.zone, wall_ms)) is not None
+        and (not one.until_wall_ms or opens_ms < one.until_wall_ms)
+    ]
+    if not coming:
+        return NO_WINDOWS
+    opens_ms, wid, first = min(coming, key=lambda each: each[:2])
+    sentence = (
+        f"It waits for a window: {wid} opens at {calendar.shown(opens_ms, first.zone, wall_ms)}"
+        f"{f' ({first.note})' if first.note else ''}"
+    )
+    return Block(sentence, "the window; or start=quiet", now_ms + opens_ms - wall_ms)
+
+
+def _says_allow(word: Word, wall_ms: int) -> bool:
+    return word.effect is Effect.ALLOW and not word.device and word.until_wall_ms > wall_ms
+
+
+def reason(no_window: Block | None, now_ms: int) -> Reason | None:
+    """NO_WINDOW as a reason, with the seconds until the next one; None where one is open."""
+    if no_window is None:
+        return None
+    if no_window.until_ms >= FAR_MS:
+        return Reason(Code.NO_WINDOW, no_window.sentence, no_window.cure)
+    left_s = max(1, -(-(no_window.until_ms - now_ms) // 1000))
+    return Reason(Code.NO_WINDOW, no_window.sentence, no_window.cure, {"opens_sec": left_s}, left_s)
