@@ -25,6 +25,10 @@ CATALOGUE = (
     "leases_http",
     "etcd_leases",
     "etcd_store",
+    "queue_cycles",
+    "queue_start",
+    "queue_slow",
+    "queue_waiting",
     "run_overhead",
     "first_answer",
     "at_rest",
@@ -64,6 +68,7 @@ def _run(options: argparse.Namespace, cache: Path) -> int:
             is_quick=options.quick,
             is_profiled=options.profile,
             rest_minutes=options.minutes,
+            round_count=options.rounds,
         )
         facts = machine(scratch)
         reports = tuple(_one(name, setup, options.json) for name in options.names)
@@ -117,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="short rounds; figures are not judged")
     parser.add_argument("--profile", action="store_true", help="also show where our server's time goes")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long at_rest watches (default 10)")
+    parser.add_argument("--rounds", type=int, help="rounds of those that alternate sides (default 5)")
     parser.add_argument("--port-base", type=int, default=7730, help="first of ten ports (default 7730)")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="where profiles are written")
     parser.add_argument("--clean", action="store_true", help="remove the unpacked peers and exit")

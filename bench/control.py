@@ -8,11 +8,24 @@ floor for what one flush costs, not a bound on grants: group commit puts many of
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+from bench.setup import Setup
+
+CONTROL_S = 0.5
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = bytes(range(256)) * 16
 """4 KiB that do not compress to nothing."""
+
+
+def flushes_of(setup: Setup, measure_s: float = CONTROL_S) -> float:
+    """The same in a process of its own, which stands on the slow disk where the programs do."""
+    argv = [sys.executable, "-m", "bench.control", str(setup.scratch), str(measure_s)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=setup.environment(), cwd=ROOT)
+    return float(done.stdout)
 
 
 def flushes_per_s(folder: Path, measure_s: float) -> float:
@@ -30,3 +43,7 @@ def flushes_per_s(folder: Path, measure_s: float) -> float:
     finally:
         os.close(descriptor)
         path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    print(flushes_per_s(Path(sys.argv[1]), float(sys.argv[2])))

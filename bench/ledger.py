@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
+from leasehold.control.drafts import Users
+from leasehold.control.job import JobService
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.supervisor import Supervisor
@@ -90,7 +93,9 @@ class Assembly:
             totals=TOTALS,
             disk_of=lambda path: "",
         )
-        self.supervisor = Supervisor(self.leases)
+        users = Users(os.getuid(), lambda name: None)
+        self.jobs = JobService(self.leases, self.leases.calls, lambda path: "", users)
+        self.supervisor = Supervisor(self.leases, jobs=self.jobs)
 
     def observe(self) -> None:
         """A fresh measurement, so that no round runs into stale ones."""

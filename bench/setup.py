@@ -7,9 +7,9 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,10 +24,13 @@ class Setup:
     is_quick: bool
     is_profiled: bool
     rest_minutes: float
+    round_count: int | None = None
+    preload: Mapping[str, str] = field(default_factory=dict)
+    """Variables for all programs, ours and the peers': the slow disk, where that is measured."""
 
     @property
     def rounds(self) -> int:
-        return 1 if self.is_quick else 5
+        return self.round_count or (1 if self.is_quick else 5)
 
     @property
     def warm_s(self) -> float:
@@ -51,6 +54,7 @@ class Setup:
             "HOME": str(self.scratch),
             "LANG": "C.UTF-8",
             "TMPDIR": str(self.scratch),
+            **self.preload,
             **more,
         }
 

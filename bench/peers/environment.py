@@ -45,9 +45,9 @@ def unpacked(packages: Sequence[str], cache: Path) -> Path:
     return target
 
 
-def python(cache: Path) -> Path:
-    """The interpreter of the peers' own environment, with what `requirements.lock` pins installed."""
-    lock = HERE / "requirements.lock"
+def python(cache: Path, pinned: str = "requirements.lock") -> Path:
+    """The interpreter of an environment of the peers' own, with what the lock file `pinned` names."""
+    lock = HERE / pinned
     target = cache / ("python-" + hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12])
     interpreter = target / "bin" / "python"
     if (target / ".complete").exists():
