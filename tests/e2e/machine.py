@@ -63,8 +63,14 @@ class Machine:
         return int(json.loads((self.data / "server.json").read_text())["pid"])
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.cli("status", "--json").stdout)
+        done = self.cli("status", "--json")
+        assert done.stdout, f"status ended with {done.returncode}: {done.stderr}\n{self.log()}"
+        found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+    def log(self) -> str:
+        """The end of what the server has logged."""
+        return "".join(file.read_text()[-4000:] for file in (self.data / "log").glob("*.log*"))
 
     def leases(self) -> list[dict[str, Any]]:
         """The live leases."""

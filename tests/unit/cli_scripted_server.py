@@ -7,6 +7,7 @@ import json
 import os
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 Reply = tuple[int, dict[str, Any]]
 LIMITS = {"ttl_sec": 30.0, "refresh_after_sec": 10.0}
+QUICK = {"ttl_sec": 30.0, "refresh_after_sec": 0.2}
+"""For tests that wait for renewals."""
 
 
 class Scripted:
@@ -137,3 +140,17 @@ def serving(data: Path) -> Iterator[Scripted]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def until(what: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait for something to become true."""
+    end_s = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < end_s, "not in time"
+        time.sleep(0.01)
+
+
+def after_the_first(first: Reply, then: Reply) -> Callable[[dict[str, Any]], Reply]:
+    """Answer the first call so, and all later ones so."""
+    left = [first]
+    return lambda body: left.pop() if left else then

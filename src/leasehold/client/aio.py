@@ -4,6 +4,7 @@ connections.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ import httpx
 
 from leasehold.client.calls import A, B, Call, Values
 from leasehold.client.endpoint import Endpoint
-from leasehold.client.lean import Unreachable, tls_context
+from leasehold.client.lean import Answer, Unreachable, tls_context
 from leasehold.client.sync import NONE, TIMEOUT_S
 
 CONNECTIONS_MAX = 100
@@ -46,19 +47,32 @@ class AsyncClient:
         idempotency_key: str = "",
     ) -> A:
         """Make one call. Raises the errors of `model.errors`, and Unreachable where no answer came."""
-        content = call.encode(body)
-        headers = {"Content-Type": "application/json"} if content is not None else {}
-        if idempotency_key:
-            headers["Idempotency-Key"] = idempotency_key
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        answer = await self.exchange(
+            call.method, call.url(path, query), call.encode(body), timeout_s=timeout_s, headers=headers
+        )
+        return call.decode(answer.status, answer.body)
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """Send one call and return its answer, whatever its status. Raises Unreachable."""
+        sent = dict(headers)
+        if body is not None:
+            sent["Content-Type"] = "application/json"
         try:
-            answer = await self._http.request(
-                call.method, call.url(path, query), content=content, headers=headers, timeout=timeout_s
-            )
+            answer = await self._http.request(method, path, content=body, headers=sent, timeout=timeout_s)
         except httpx.TimeoutException as error:
             raise Unreachable(f"the server at {self.endpoint} does not answer", hangs=True) from error
         except httpx.TransportError as error:
             raise Unreachable(f"no server answers at {self.endpoint} ({error})") from error
-        return call.decode(answer.status_code, answer.content)
+        return Answer(answer.status_code, dict(answer.headers), answer.content)
 
     async def close(self) -> None:
         await self._http.aclose()

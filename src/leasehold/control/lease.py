@@ -92,6 +92,9 @@ class LeaseService(LiveLeases):
         if work:
             self.bindings.follow(renewed)
         live = self.ledger.state.liveness.get(lease_id)
+        caller = renewed.binding.caller
+        if live is not None and caller is not None and principal.pid == caller.pid:
+            live.by_caller = True
         if live is not None and live.told_ms is None and renewed.state is LeaseState.REVOKING:
             live.told_ms = self.ledger.clock.now_ms()
         return answers.heartbeat(renewed, self.ledger, self.settings(), low_weight)

@@ -188,7 +188,14 @@ class LiveLeases:
             return
         caller, work = self.bindings.caller_lives(lease), self.bindings.work_lives(lease)
         kills = 0 if work else self.bindings.memory_kills(lease)
-        ended = partial(life.processes_ended, caller_lives=caller, work_lives=work, memory_kills=kills)
+        live = self.ledger.state.liveness.get(lease_id)
+        ended = partial(
+            life.processes_ended,
+            caller_lives=caller,
+            work_lives=work,
+            memory_kills=kills,
+            by_caller=live is not None and live.by_caller,
+        )
         self._by_itself(lease_id, LOOK_AGAIN + lease_id, ended)
 
     def _by_itself(self, lease_id: str, again: str, change: Callable[..., Outcome]) -> None:

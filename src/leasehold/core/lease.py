@@ -285,8 +285,12 @@ def processes_ended(
     caller_lives: bool,
     work_lives: bool,
     memory_kills: int = 0,
+    by_caller: bool = False,
 ) -> Outcome:
-    """A bound process has died (LEASE-7, 22). What that means depends on who is left."""
+    """A bound process has died (LEASE-7, 22). What that means depends on who is left.
+
+    `by_caller`: the process that asked renewed the lease itself, so nobody else does.
+    """
     outcome = Outcome(lease)
     usage = Usage(memory_kills=memory_kills) if memory_kills else None
     if lease.ask.guard is not None or lease.ask.principal == RUNNER:
@@ -309,6 +313,10 @@ def processes_ended(
         )
     if lease.state is LeaseState.OFFERED and not caller_lives:
         return _finish(state, lease, LeaseState.EXPIRED, stamp, settings, "the process that asked ended")
+    if by_caller and not caller_lives and lease.state is LeaseState.ACTIVE:
+        return _finish(
+            state, lease, LeaseState.EXPIRED, stamp, settings, "the process that held it ended", usage
+        )
     return outcome
 
 

@@ -247,12 +247,14 @@ class Liveness(msgspec.Struct):
     """What moves without a write (INV-4): mutable, and lost with the process.
 
     `deadline_ms` is when the lease expires if nobody renews it. In REVOKING it is the end of the grace
-    period, and `told_ms` is when its holder first heard of that.
+    period, and `told_ms` is when its holder first heard of that. `by_caller` says that the process that
+    asked for it renews it itself, and so is its holder, not a messenger like `curl`.
     """
 
     deadline_ms: int
     renewed_wall_ms: int = 0
     told_ms: int | None = None
+    by_caller: bool = False
     progress: float | None = None
     message: str = ""
     metrics: dict[str, float | str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 
 
@@ -13,3 +14,10 @@ def elapsed_s() -> float:
 def pause(delay_s: float) -> None:
     """Return after `delay_s`. An exception raised by a signal handler cuts it short."""
     time.sleep(delay_s)
+
+
+def used() -> tuple[float, int]:
+    """CPU seconds of this process and of what it has waited for, and its greatest memory so far, in bytes."""
+    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime
+    return cpu_s, max(own.ru_maxrss, below.ru_maxrss) * 1024

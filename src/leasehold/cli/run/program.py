@@ -123,7 +123,7 @@ class Run:
     def _outer(self) -> list[dict[str, Any]] | None:
         if LEASE_VARIABLE not in self._env:
             return None
-        from leasehold.cli.run import nested
+        from leasehold.client import nested
 
         return nested.outer(self._env, self._wanted.server)
 
@@ -132,12 +132,14 @@ class Run:
 
         False where nothing is lacking.
         """
-        from leasehold.cli.run import nested
+        from leasehold.client import nested
 
         wanted = self._wanted
-        if more := nested.wants_more(wanted, leases):
+        if more := nested.wants_more(options.body(wanted), leases):
             self._voice.tell("shared", more)
-        wanted.lock, wanted.slots = nested.missing(wanted, leases)
+        held = nested.locked(leases)
+        wanted.lock = [name for name in wanted.lock if name not in held]
+        wanted.slots = [slot for slot in wanted.slots if slot[0] not in held]
         wanted.cost = wanted.cpu = wanted.mem = wanted.disk = wanted.gpu = wanted.cost_class = None
         wanted.constraint = []
         if wanted.enforce and leases and not any(lease.get("enforced") for lease in leases):
@@ -160,7 +162,8 @@ class Run:
             held = asker.obtain()
             self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched())
             env = dict(self._env)
-            env[LEASE_VARIABLE] = _exported(self._env, held.lease_id, held.token)
+            own = f"{held.lease_id}:{held.token}"
+            env[LEASE_VARIABLE] = f"{own},{before}" if (before := env.get(LEASE_VARIABLE)) else own
             waiting = start.hold(self._wanted.command, env, self._mask, self._ignored)
             if self._confirm(asker, held, waiting):
                 return held, waiting
@@ -320,13 +323,6 @@ def _again(wanted: Wanted, pid: int, asker: Asker) -> dict[str, object]:
     """The request for a new lease for work that goes on after it lost its own."""
     bind = {"bind": {"pids": [pid]}} if asker.endpoint.socket_path else {}
     return options.body(wanted) | {"start": "now"} | bind
-
-
-def _exported(env: Mapping[str, str], lease_id: str, token: int) -> str:
-    """`LEASEHOLD_LEASE` for a child that runs under one more lease: the innermost first (see `nested`)."""
-    own = f"{lease_id}:{token}"
-    before = env.get(LEASE_VARIABLE, "")
-    return f"{own},{before}" if before else own
 
 
 def _usage(ended: Ended) -> dict[str, object]:

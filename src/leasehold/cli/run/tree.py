@@ -50,7 +50,7 @@ def _parent(pid: int) -> int:
 
 
 def _carries(pid: int, lease_id: str) -> bool:
-    """Whether a process was started with this lease in its environment (see `nested`)."""
+    """Whether a process was started with this lease in its environment (see `client.nested`)."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             environ = file.read()
