@@ -69,9 +69,10 @@ class Claims:
         outcome: Outcome,
     ) -> Handed:
         """The dispatcher's turn has come to this job: it goes to who waits for it, in the same commit."""
-        ask = msgspec.structs.replace(entry.ask, principal=taker.principal)
-        begin = execution.offer if taker.offers else execution.claim_own
         job = state.jobs[entry.number]
+        member = state.queue.ask_of(job, lifted=entry.ask.anyway)
+        ask = msgspec.structs.replace(member, principal=taker.principal)
+        begin = execution.offer if taker.offers else execution.claim_own
         handed = begin(state, job, ask, taker.worker, stamp, settings, outcome)
         taker.room -= 1
         taker.taken.append(handed)
@@ -176,6 +177,8 @@ class Claims:
                 continue
             for number in under:
                 job = state.jobs[number]
+                if job.terms.gang > 1 and lease_id != job.lease_id:
+                    continue
                 if job.state is JobState.RUNNING and job.worker == worker and number not in numbers:
                     found.append(job)
         for job in found:
@@ -242,7 +245,7 @@ class Claims:
         totals = state.view.totals
 
         def suits(entry: Any) -> bool:
-            return wants.suits(entry.ask) and fits(entry.ask)
+            return wants.suits(entry.ask) and fits(entry.ask) and getattr(entry, "gang", 1) == 1
 
         def gate(entry: Any) -> Reason | None:
             stands = admission.gates(state, entry.ask, stamp.now_ms, settings)
@@ -306,6 +309,8 @@ class Claims:
             lease = state.leases.get(lease_id)
             if lease is not None and lease.ask.principal == principal and lease.job:
                 job = state.jobs[next(iter(under))]
+                if lease_id != job.lease_id:
+                    continue  # Another member of its gang.
                 if job.state is JobState.DISPATCHING and job.worker == worker:
                     found.append(job)
         return found
@@ -389,6 +394,9 @@ def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
         job.memory_bytes or None,
         dict(terms.labels),
         spec.repo_url,
+        [wire.Member(lease_id, job.token + rank) for rank, lease_id in enumerate(job.leases)]
+        if terms.gang > 1 and own
+        else [],
     )
 
 

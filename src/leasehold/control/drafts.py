@@ -11,6 +11,7 @@ import msgspec
 from leasehold.control import asks, codec
 from leasehold.core import admission, learn
 from leasehold.core.job import ANYWAY_MS, ANYWAY_SLACK_MS, Draft
+from leasehold.core.jobs import together
 from leasehold.core.state import COLD_JOBS, State
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Invalid, LeaseholdError, NeverFits, NotFound, NotPermitted
@@ -180,7 +181,7 @@ class Drafts:
             body.group,
         )
         terms = named(terms)
-        never = admission.never(state, ask, settings)
+        never = admission.never(state, ask if body.gang == 1 else together(ask, body.gang), settings)
         return _Kind(terms, self._p90_ms(state, ask.holder, ask.job_type), never[0].sentence if never else "")
 
     @staticmethod

@@ -22,7 +22,7 @@ from leasehold.core.job import join
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
-from leasehold.model.job import End, ErrorClass, Job, JobSpec, JobState
+from leasehold.model.job import AT_WORK, End, ErrorClass, Job, JobSpec, JobState
 from leasehold.model.lease import Lease, LeaseState, Usage
 from leasehold.model.run import Command, Ended, Fault, RunKey, Started
 from leasehold.ports.runner import RunFailed, Runner
@@ -58,6 +58,7 @@ class RunnerService:
         self.runner = runner
         self.on_started: Callable[[Sequence[Job]], None] = lambda jobs: None
         self._running: dict[str, RunKey] = {}
+        self._members: dict[tuple[int, int], dict[int, Ended]] = {}
         self._to_tell: dict[RunKey, Ended] = {}
         self._taker = Taker(life.RUNNER, life.RUNNER, RUNNERS_WANTS, 0, offers=True)
         self._taker.on_taken = lambda handed: self._spawn(self._start(*handed))
@@ -69,7 +70,7 @@ class RunnerService:
         found = {started.key: started for started in await self.runner.attach(self._told)}
         for job in list(self._ledger.state.jobs.values()):
             if job.state in (JobState.DISPATCHING, JobState.RUNNING) and job.worker == life.RUNNER:
-                await self._found(job, found.pop(RunKey(job.number, job.generation), None))
+                await self._found(job, [found.pop(key, None) for key in keys_of(job)])
         for key, started in found.items():
             self._spawn(self._abandon(key, started))
         at_once = self._settings().queue.runner_at_once or AT_ONCE_MAX
@@ -77,23 +78,21 @@ class RunnerService:
         self._demand.open(self._taker)
         self._leases.line.dispatch()
 
-    async def _found(self, job: Job, started: Started | None) -> None:
-        """A command that ran when this server was not there."""
-        key = RunKey(job.number, job.generation)
-        self._running[job.lease_id] = key
-        if started is None:
-            if job.state is JobState.RUNNING:
-                self._told(
-                    key, Ended(None, fault=Fault.SHIM_LOST, error="nothing is known of its command here")
-                )
-                return
-            lease = self._ledger.state.leases.get(job.lease_id)
-            if lease is not None:
-                self._spawn(self._start(job, lease))
-        elif started.ended is not None:
-            self._told(key, started.ended)
-        else:
-            await self._taken_up(job, started)
+    async def _found(self, job: Job, runs: Sequence[Started | None]) -> None:
+        """A command, or a gang of them, that ran when this server was not there."""
+        lease = self._ledger.state.leases.get(job.lease_id)
+        if job.state is JobState.DISPATCHING and None in runs and lease is not None:
+            self._spawn(self._start(job, lease))
+            return
+        for key, lease_id, started in zip(keys_of(job), job.leases, runs, strict=True):
+            self._running[lease_id] = key
+            if started is None:
+                lost = "nothing is known of its command here"
+                self._told(key, Ended(None, fault=Fault.SHIM_LOST, error=lost))
+            elif started.ended is not None:
+                self._told(key, started.ended)
+            else:
+                await self._taken_up(job, started)
 
     async def _abandon(self, key: RunKey, started: Started) -> None:
         """A run that no job knows any more: its generation is over, so it must not go on."""
@@ -136,34 +135,37 @@ class RunnerService:
 
     # -- starting
 
-    async def _start(self, job: Job, lease: Lease) -> None:
-        """A command that was dispatched and is durable: run it, and say that it runs."""
-        key = RunKey(job.number, job.generation)
-        self._running[lease.lease_id] = key
-        specs = await self._cold.specs([job.number])
-        spec = specs.get(job.number)
+    async def _start(self, job: Job, _lease: Lease) -> None:
+        """A command that was dispatched and is durable: run it, once for each member of its gang."""
+        spec = (await self._cold.specs([job.number])).get(job.number)
+        for key, lease_id in zip(keys_of(job), job.leases, strict=True):
+            self._running[lease_id] = key
         if spec is None:
-            self._refused(key, lease.lease_id, "its command can't be read", ErrorClass.PERMANENT)
+            self._refused(job, "its command can't be read", ErrorClass.PERMANENT)
             return
-        try:
-            started = await self.runner.start(command_of(job, lease, spec))
-        except RunFailed as error:
-            error_class = ErrorClass.RETRYABLE if error.code == "NOT_STARTED" else ErrorClass.PERMANENT
-            self._refused(key, lease.lease_id, error.sentence, error_class)
-            return
-        except (msgspec.MsgspecError, ValueError) as error:
-            self._refused(key, lease.lease_id, str(error), ErrorClass.PERMANENT)
-            return
-        if started.ended is not None:
+        for key, lease_id in zip(keys_of(job), job.leases, strict=True):
+            lease = self._ledger.state.leases.get(lease_id)
+            if lease is None:
+                return  # It has been taken back meanwhile.
+            try:
+                started = await self.runner.start(command_of(job, key, lease, spec))
+            except RunFailed as error:
+                again = error.code == "NOT_STARTED"
+                error_class = ErrorClass.RETRYABLE if again else ErrorClass.PERMANENT
+                self._refused(job, error.sentence, error_class)
+                return
+            except (msgspec.MsgspecError, ValueError) as error:
+                self._refused(job, str(error), ErrorClass.PERMANENT)
+                return
             await self._taken_up(job, started)
-            self._told(key, started.ended)
-        else:
-            await self._taken_up(job, started)
+            if started.ended is not None:
+                self._told(key, started.ended)
 
     async def _taken_up(self, job: Job, started: Started) -> None:
         """It runs: the job is RUNNING, and its lease is bound to it."""
         state = self._ledger.state
-        lease = state.leases.get(job.lease_id)
+        lease_id = job.leases[started.key.member]
+        lease = state.leases.get(lease_id)
         current = state.jobs.get(job.number)
         if lease is None or current is None or current.generation != job.generation:
             await self._stop(started.key, 0)
@@ -172,7 +174,7 @@ class RunnerService:
         admitted = await self._leases.bindings.admit(lease, work) if work else None
 
         def decide(state: State, stamp: Stamp) -> Outcome:
-            job_now, lease_now = state.jobs.get(job.number), state.leases.get(job.lease_id)
+            job_now, lease_now = state.jobs.get(job.number), state.leases.get(lease_id)
             if job_now is None or lease_now is None or job_now.generation != job.generation:
                 return Outcome()
             outcome = life.renew(
@@ -201,79 +203,98 @@ class RunnerService:
         elif bound.state is LeaseState.REVOKING:
             await self._stop(started.key, self._settings().lease.grace_ms)
 
-    def _refused(self, key: RunKey, lease_id: str, why: str, error_class: ErrorClass) -> None:
-        """It could not be started: never, or not now."""
+    def _refused(self, job: Job, why: str, error_class: ErrorClass) -> None:
+        """It could not be started: never, or not now. Members that run already are told to stop."""
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             outcome = Outcome([])
-            job, lease = state.jobs.get(key.number), state.leases.get(lease_id)
-            if job is None or lease is None or job.generation != key.generation:
+            now = state.jobs.get(job.number)
+            if now is None or now.generation != job.generation:
                 return outcome
             end = End(f"it could not be started: {why}", error_class)
-            if job.cancel:
-                over = attempt.ended(
-                    outcome, job, JobState.CANCELED, attempt.with_(end, error=job.cancel), stamp
-                )
+            if now.cancel:
+                end = attempt.with_(end, error=now.cancel)
+                over = attempt.ended(outcome, now, JobState.CANCELED, end, stamp)
             elif error_class is ErrorClass.PERMANENT:
-                over = attempt.ended(outcome, job, JobState.FAILED, end, stamp)
+                over = attempt.ended(outcome, now, JobState.FAILED, end, stamp)
             else:
-                over = attempt.requeued(
-                    outcome, job, "NOT_STARTED", end, stamp, not_before_ms=stamp.now_ms + AGAIN_MS
-                )
-            join(
-                outcome,
-                life.release(state, lease, stamp, self._settings(), lease.usage, why, settled=job.number),
-            )
+                again_ms = stamp.now_ms + AGAIN_MS
+                over = attempt.requeued(outcome, now, "NOT_STARTED", end, stamp, not_before_ms=again_ms)
+            execution.release(state, now, why, end.usage, stamp, self._settings(), outcome)
             outcome.answer = [over]
             return outcome
 
+        for key in keys_of(job):
+            self._spawn(self._stop(key, 0))
         try:
             over, _ = self._ledger.submit(decide)
         except LeaseholdError as error:
-            log.info("put_off", run=key.name, why=str(error))
+            log.info("put_off", job=job_id(job.number), why=str(error))
             return  # The offer lapses.
-        self._gone(lease_id, over)
+        self._gone(job.leases, over)
 
     # -- ends
 
     def _told(self, key: RunKey, ended: Ended) -> None:
+        """A run has ended. A gang has ended with its last member; the first that fails ends the others."""
+        job = self._ledger.state.jobs.get(key.number)
+        if job is not None and job.generation == key.generation and job.terms.gang > 1:
+            members = self._members.setdefault((key.number, key.generation), {})
+            members[key.member] = ended
+            if len(members) < job.terms.gang:
+                if ended.exit_code != 0:
+                    for other in keys_of(job):
+                        if other.member not in members:
+                            self._spawn(self._stop(other, self._settings().lease.grace_ms))
+                return
+            ended = next((one for one in members.values() if one.exit_code != 0), ended)
+            del self._members[key.number, key.generation]
+            key = RunKey(key.number, key.generation)
         self._to_tell[key] = ended
         self._tell(key, ended)
 
     def _tell(self, key: RunKey, ended: Ended) -> None:
         """Tell the ledger how it ended; the run is taken off the file once that is durable."""
         job = self._ledger.state.jobs.get(key.number)
-        lease_id = job.lease_id if job is not None and job.generation == key.generation else ""
+        is_it = job is not None and job.generation == key.generation
+        leases = job.leases if job is not None and is_it else ()
+        keys = keys_of(job) if job is not None and is_it else [key]
         try:
             over, durable = self._ledger.submit(partial(self._decide, key, ended))
         except LeaseholdError as error:
             log.info("put_off", run=key.name, why=str(error))
             return
         self._to_tell.pop(key, None)
-        self._gone(lease_id, over)
+        self._gone(leases, over)
         if durable is None:
-            self._spawn(self.runner.forget(key, keep_log=True))
+            self._forget(keys)
         else:
-            durable.add_done_callback(partial(self._settled, key, ended))
+            durable.add_done_callback(partial(self._settled, key, keys, ended))
 
-    def _settled(self, key: RunKey, ended: Ended, done: asyncio.Future[None]) -> None:
+    def _settled(self, key: RunKey, keys: Sequence[RunKey], ended: Ended, done: asyncio.Future[None]) -> None:
         if done.cancelled() or done.exception() is not None:
             self._to_tell[key] = ended
             return
-        self._spawn(self.runner.forget(key, keep_log=True))
+        self._forget(keys)
 
-    def _gone(self, lease_id: str, over: Sequence[Job]) -> None:
-        if self._running.pop(lease_id, None) is not None:
+    def _forget(self, keys: Sequence[RunKey]) -> None:
+        for key in keys:
+            self._spawn(self.runner.forget(key, keep_log=True))
+
+    def _gone(self, leases: Sequence[str], over: Sequence[Job]) -> None:
+        known = [lease_id for lease_id in leases if self._running.pop(lease_id, None) is not None]
+        if known:
             self._taker.room += 1
         if over:
             self._ended(over)
-        self._leases.bindings.forget(lease_id)
-        self._leases.after_end(lease_id)
+        for lease_id in leases:
+            self._leases.bindings.forget(lease_id)
+            self._leases.after_end(lease_id)
 
     def _decide(self, key: RunKey, ended: Ended, state: State, stamp: Stamp) -> Outcome:
         outcome = Outcome([])
         job = state.jobs.get(key.number)
-        if job is None or job.generation != key.generation:
+        if job is None or job.generation != key.generation or job.state not in AT_WORK:
             return outcome
         lease = state.leases.get(job.lease_id)
         if job.state is JobState.DISPATCHING:  # It ended before it was written that it ran.
@@ -283,28 +304,28 @@ class RunnerService:
         end = end_of(ended)
         is_revoked = lease is not None and lease.state in (LeaseState.REVOKING, LeaseState.REVOKED)
         if ended.exit_code == 0 and ended.fault is not Fault.STOPPED:
-            attempt.done(outcome, job, end, stamp)
+            over = attempt.done(outcome, job, end, stamp)
         elif job.cancel:
-            attempt.ended(outcome, job, JobState.CANCELED, attempt.with_(end, error=job.cancel), stamp)
+            end = attempt.with_(end, error=job.cancel)
+            over = attempt.ended(outcome, job, JobState.CANCELED, end, stamp)
         elif ended.fault in (Fault.SHIM_LOST, Fault.MACHINE_LOST):
-            attempt.lost(outcome, job, ended.error or str(ended.fault), state, stamp, end)
+            over = attempt.lost(outcome, job, ended.error or str(ended.fault), state, stamp, end)
         elif is_revoked and lease is not None:
-            attempt.taken_back(outcome, job, lease.revoke_note, state, stamp, end)
+            over = attempt.taken_back(outcome, job, lease.revoke_note, state, stamp, end)
         else:
-            attempt.failed(outcome, job, end, state, stamp)
-        over = [change.record for change in outcome.changes if change.key == key.number]
-        if lease is not None:
-            note = f"its job is {over[-1].state}"
-            join(
-                outcome,
-                life.release(state, lease, stamp, self._settings(), end.usage, note, settled=job.number),
-            )
-        outcome.answer = over[-1:]
+            over = attempt.failed(outcome, job, end, state, stamp)
+        execution.release(state, job, f"its job is {over.state}", end.usage, stamp, self._settings(), outcome)
+        outcome.answer = [over]
         return outcome
 
 
-def command_of(job: Job, lease: Lease, spec: JobSpec) -> Command:
-    """The command of a job. Raises msgspec.ValidationError, ValueError."""
+def keys_of(job: Job) -> list[RunKey]:
+    """The runs of its attempt: one, or of a gang one for each member."""
+    return [RunKey(job.number, job.generation, rank) for rank in range(job.terms.gang)]
+
+
+def command_of(job: Job, key: RunKey, lease: Lease, spec: JobSpec) -> Command:
+    """The command of a job, or of one member of its gang. Raises msgspec.ValidationError, ValueError."""
     wanted = msgspec.json.decode(spec.payload, type=ExecIn)
     charge, limits = lease.ask.charge, wanted.limits
     extra: Mapping[str, str] = {
@@ -313,9 +334,12 @@ def command_of(job: Job, lease: Lease, spec: JobSpec) -> Command:
         "LEASEHOLD_ATTEMPT": str(job.attempts + (job.state is JobState.DISPATCHING)),
         **({"LEASEHOLD_ARRAY_INDEX": str(job.index)} if job.index else {}),
     }
+    if job.terms.gang > 1:
+        gang = {"LEASEHOLD_GANG_RANK": str(key.member), "LEASEHOLD_GANG_SIZE": str(job.terms.gang)}
+        extra = {**extra, **gang}
     env = {**spec.env, **extra}
     return Command(
-        RunKey(job.number, job.generation),
+        key,
         tuple(_raw(each) for each in wanted.argv),
         _raw(wanted.cwd),
         tuple((_raw(name), _raw(value)) for name, value in env.items()),

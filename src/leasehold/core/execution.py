@@ -12,7 +12,7 @@ from leasehold.core import attempt, capacity, order
 from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
 from leasehold.core.job import join
-from leasehold.core.state import FLOWS, JOBS, LEASES, Change, Outcome, Stamp, State
+from leasehold.core.state import FLOWS, JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, StaleToken
 from leasehold.model.event import Event
 from leasehold.model.ids import from_number
@@ -24,12 +24,36 @@ from leasehold.model.settings import PolicySettings
 with_ = attempt.with_
 
 
+def _grants(
+    state: State,
+    job: Job,
+    ask: Ask,
+    stamp: Stamp,
+    settings: PolicySettings,
+    outcome: Outcome,
+    *,
+    taken: bool,
+) -> Lease:
+    """The lease of its attempt, or one for each member of its gang, tokens in a row. Returns the first."""
+    granted = [
+        life.grant(state, ask, stamp, settings, outcome, job=job.number, taken=taken)
+        for _ in range(job.terms.gang)
+    ]
+    return granted[0]
+
+
 def offer(
     state: State, job: Job, ask: Ask, worker: str, stamp: Stamp, settings: PolicySettings, outcome: Outcome
 ) -> tuple[Job, Lease]:
-    """Dispatch: the lease, charged, and the job that waits for its worker's word, in one commit (QUEUE-9)."""
-    lease = life.grant(state, ask, stamp, settings, outcome, job=job.number)
-    outcome.deadlines[-1] = (lease.lease_id, stamp.now_ms + settings.queue.offer_ms)
+    """Dispatch: the lease, charged, and the job that waits for its worker's word, in one commit (QUEUE-9).
+
+    `ask` is what one member of it is charged.
+    """
+    before = len(outcome.deadlines)
+    lease = _grants(state, job, ask, stamp, settings, outcome, taken=False)
+    outcome.deadlines[before:] = [
+        (lease_id, stamp.now_ms + settings.queue.offer_ms) for lease_id, _ in outcome.deadlines[before:]
+    ]
     offered = with_(
         job,
         state=JobState.DISPATCHING,
@@ -69,11 +93,7 @@ def claim_own(
     state: State, job: Job, ask: Ask, worker: str, stamp: Stamp, settings: PolicySettings, outcome: Outcome
 ) -> tuple[Job, Lease]:
     """A claim is offer and word in one: the lease is ACTIVE, and its worker has one TTL to renew it."""
-    offered = life.grant(state, ask, stamp, settings, outcome, job=job.number)
-    lease = life.active(offered)
-    outcome.changes[:] = [change for change in outcome.changes if change.key != lease.lease_id]
-    outcome.changes.append(Change(LEASES, lease.lease_id, lease))
-    outcome.deadlines[-1] = (lease.lease_id, stamp.now_ms + settings.lease.ttl_ms)
+    lease = _grants(state, job, ask, stamp, settings, outcome, taken=True)
     running = _running(job, job.generation + 1, lease.lease_id, lease.token, worker, stamp)
     outcome.changes.append(Change(JOBS, job.number, running))
     attempt.event(outcome, "JobStarted", running, stamp, worker, generation=running.generation)
@@ -164,11 +184,18 @@ def complete(
         over = attempt.done(outcome, job, end, stamp)
     else:
         over = attempt.failed(outcome, job, end, state, stamp)
-    lease = state.leases.get(job.lease_id)
-    if lease is not None and lease.job == job.number:
-        note = f"its job is {over.state}"
-        join(outcome, life.release(state, lease, stamp, settings, end.usage, note, settled=job.number))
+    release(state, job, f"its job is {over.state}", end.usage, stamp, settings, outcome)
     return over
+
+
+def release(
+    state: State, job: Job, note: str, usage: Usage, stamp: Stamp, settings: PolicySettings, outcome: Outcome
+) -> None:
+    """Release the leases that are the job's own, whose end has just been decided."""
+    for lease_id in job.leases:
+        lease = state.leases.get(lease_id)
+        if lease is not None and lease.job == job.number:
+            join(outcome, life.release(state, lease, stamp, settings, usage, note, settled=job.number))
 
 
 def charge_flows(

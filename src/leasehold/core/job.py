@@ -172,13 +172,12 @@ def cancel(
     if job.state not in AT_WORK:
         outcome.answer = attempt.ended(outcome, job, JobState.CANCELED, End(sentence), stamp, actor)
         return outcome
-    lease = state.leases.get(job.lease_id)
-    own = lease is not None and lease.job == job.number
+    own = [lease for each in job.leases if (lease := state.leases.get(each)) and lease.job == job.number]
     if job.state is JobState.DISPATCHING:
         outcome.answer = attempt.ended(outcome, job, JobState.CANCELED, End(sentence), stamp, actor)
-        if own and lease is not None:
-            released = life.release(state, lease, stamp, settings, lease.usage, sentence, settled=job.number)
-            join(outcome, released)
+        for lease in own:
+            usage = lease.usage
+            join(outcome, life.release(state, lease, stamp, settings, usage, sentence, settled=job.number))
         return outcome
     if job.cancel:
         outcome.answer = job
@@ -186,7 +185,7 @@ def cancel(
     changed = with_(job, cancel=sentence, not_before_ms=stamp.now_ms + grace_ms)
     outcome.changes.append(Change(JOBS, job.number, changed))
     attempt.event(outcome, "JobCancelRequested", job, stamp, actor, note=note)
-    if own and lease is not None:
+    for lease in own:
         join(outcome, life.revoke(state, lease, stamp, settings, by=actor, note=note, grace_ms=grace_ms))
     outcome.answer = changed
     return outcome

@@ -6,6 +6,8 @@ to come (`later`) is put there when a wheel says so, which is volatile: after a 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from leasehold.core.line import Line
@@ -25,6 +27,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     number: int
     ask: Ask
     due_ms: int
+    gang: int = 1
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -98,8 +101,9 @@ class Jobs:
                 self.line.add(self._entry(job, lifted=False))
             else:
                 self.later.add(number)
-        elif job.lease_id:
-            self.by_lease.setdefault(job.lease_id, {})[number] = None
+        else:
+            for lease_id in job.leases:
+                self.by_lease.setdefault(lease_id, {})[number] = None
         self._file(job, self.wheel.add, self.wheel_wall.add)
 
     def _out(self, job: Job) -> None:
@@ -120,11 +124,12 @@ class Jobs:
                 self.later.discard(number)
             else:
                 self.line.remove(number)
-        elif job.lease_id:
-            under = self.by_lease[job.lease_id]
-            del under[number]
-            if not under:
-                del self.by_lease[job.lease_id]
+        else:
+            for lease_id in job.leases:
+                under = self.by_lease[lease_id]
+                del under[number]
+                if not under:
+                    del self.by_lease[lease_id]
         self._file(job, self.wheel.discard, self.wheel_wall.discard)
 
     def _no_longer_waits(self, job: Job) -> None:
@@ -172,9 +177,11 @@ class Jobs:
         return True
 
     def _entry(self, job: Job, *, lifted: bool) -> Job | Entry:
-        if not lifted and not job.memory_bytes:
+        gang = job.terms.gang
+        if not lifted and not job.memory_bytes and gang == 1:
             return job
-        return Entry(job.number, self.ask_of(job, lifted=lifted), job.due_ms)
+        ask = self.ask_of(job, lifted=lifted)
+        return Entry(job.number, ask if gang == 1 else together(ask, gang), job.due_ms, gang)
 
     def ask_of(self, job: Job, *, lifted: bool = False) -> Ask:
         """What it asks now: its terms', with the memory of its next attempt, and without the quiet gate where
@@ -206,6 +213,21 @@ class Jobs:
     def count(self, state: JobState) -> int:
         """How many live jobs are in this state."""
         return sum(number for (_, each), number in self.depth.items() if each is state)
+
+
+@lru_cache(maxsize=1_024)
+def together(ask: Ask, members: int) -> Ask:
+    """What a gang asks of the line: room for all of its members, or none (QUEUE-20)."""
+    charge = ask.charge
+    named = tuple((name, count * members) for name, count in charge.named)
+    whole = Charge(
+        charge.units * members,
+        charge.cpu_millicores * members,
+        charge.memory_bytes * members,
+        charge.disk_bytes * members,
+        named,
+    )
+    return msgspec.structs.replace(ask, charge=whole)
 
 
 def anyway(ask: Ask) -> Ask:

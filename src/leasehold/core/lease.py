@@ -1,7 +1,6 @@
 """The life of a lease, as pure decisions: each reads the state and returns changes, events and an answer.
 
-Nothing here changes anything. A decision that can't be made raises an error of `model.errors` and has no
-effect.
+Nothing here changes anything. A decision that can't be made raises an error of `model.errors`.
 """
 
 from __future__ import annotations
@@ -46,10 +45,12 @@ def grant(
     call: Call | None = None,
     flags: tuple[Flag, ...] = (),
     job: int = 0,
+    taken: bool = False,
 ) -> Lease:
     """Add a grant to `outcome`.
 
-    The lease, its flows' tags, the event. The caller has made sure that it fits.
+    The lease, its flows' tags, the event. The caller has made sure that it fits. `taken`: whoever gets it has
+    said so already, so it is no offer but ACTIVE.
     """
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
@@ -57,7 +58,7 @@ def grant(
         lease_id=from_number("lease", number),
         token=number,
         ask=ask,
-        state=LeaseState.OFFERED,
+        state=LeaseState.ACTIVE if taken else LeaseState.OFFERED,
         granted_ms=stamp.now_ms,
         granted_wall_ms=stamp.wall_ms,
         flags=flags,
@@ -72,18 +73,16 @@ def grant(
             outcome.flows[flow.key] = flow
             outcome.changes.append(Change(FLOWS, flow.key, flow))
     if call is not None:
-        outcome.changes.append(Change(CALLS, call.key, _remember(call, lease.lease_id)))
-    outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.offer_ms))
+        done = Call(call.key, call.principal, call.body_hash, lease.lease_id, call.at_ms)
+        outcome.changes.append(Change(CALLS, call.key, done))
+    due_ms = stamp.now_ms + (settings.lease.ttl_ms if taken else settings.lease.offer_ms)
+    outcome.deadlines.append((lease.lease_id, due_ms))
     outcome.events.append(
         Event(
             "LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=_grant_details(ask, number)
         )
     )
     return lease
-
-
-def _remember(call: Call, lease_id: str) -> Call:
-    return Call(call.key, call.principal, call.body_hash, lease_id, call.at_ms)
 
 
 def _grant_details(ask: Ask, token: int) -> dict[str, object]:
@@ -176,11 +175,6 @@ def renew(
     if lease.state is not LeaseState.REVOKING:
         outcome.deadlines.append((lease.lease_id, stamp.now_ms + settings.lease.ttl_ms))
     return outcome
-
-
-def active(lease: Lease) -> Lease:
-    """An offer as it is once taken up."""
-    return _move(lease, LeaseState.ACTIVE)
 
 
 def place(lease: Lease, cgroup: str, limits: Limits = UNLIMITED, unlimited: str = "") -> Outcome:
@@ -358,16 +352,33 @@ def _finish(
     outcome.events.append(
         Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)
     )
-    for number in attempts_of(state, lease):
-        if number != settled:
+    for number in state.queue.by_lease.get(lease.lease_id, ()):
+        if number != settled and not _others_of_gang(state, number, lease, stamp, settings, reason, outcome):
             attempt.lease_ended(outcome, state, number, str(to), reason, stamp)
     return outcome
 
 
-def attempts_of(state: State, lease: Lease) -> tuple[int, ...]:
-    """The jobs that run under a lease: its own, or all of a session."""
-    under = state.queue.by_lease.get(lease.lease_id)
-    return tuple(under) if under else ()
+def _others_of_gang(
+    state: State,
+    number: int,
+    lease: Lease,
+    stamp: Stamp,
+    settings: PolicySettings,
+    reason: str,
+    outcome: Outcome,
+) -> bool:
+    """Whether other members of its gang live: they are told to stop, and the last one's end is the job's."""
+    members = [state.leases.get(each) for each in state.jobs[number].leases if each != lease.lease_id]
+    others = [member for member in members if member is not None]
+    for other in others:
+        if other.state in (LeaseState.OFFERED, LeaseState.ACTIVE):
+            note = f"{lease.lease_id} of its gang has ended: {reason}"
+            ms = settings.lease.grace_ms
+            told = revoke(state, other, stamp, settings, by="its gang", note=note, grace_ms=ms)
+            outcome.changes += told.changes
+            outcome.events += told.events
+            outcome.deadlines += told.deadlines
+    return bool(others)
 
 
 def _changed(lease: Lease, kind: str, stamp: Stamp, details: dict[str, object]) -> Outcome:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from leasehold.model.ids import from_number
 from leasehold.model.lease import Ask, Usage
 
 
@@ -141,8 +142,9 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     handed out, `attempts` how often it was executed on its own account, `lost` how often its lease was.
     `not_before_ms` is the end of a back-off, and of a running one that is cancelled the end of its grace.
     `waits_for` are the jobs of `after` that have not ended yet. Under a session `lease_id` is the session's,
-    `token` its token. `cancel` is who asked for its end while it runs, and `end` how it ended. `size` is that
-    of its payload in bytes. `index` is its place in an array of jobs, from 1; 0: in none.
+    `token` its token; the members of a gang have that one and those that follow it. `cancel` is who asked for
+    its end while it runs, and `end` how it ended. `size` is that of its payload in bytes. `index` is a place
+    in an array of jobs, from 1; 0: in none.
     """
 
     number: int
@@ -179,6 +181,13 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     def ask(self) -> Ask:
         """What it asks of the line, as `Terms` say."""
         return self.terms.ask
+
+    @property
+    def leases(self) -> tuple[str, ...]:
+        """The leases of its attempt: one, or of a gang one for each member, by its rank."""
+        if self.terms.gang == 1 or not self.lease_id:
+            return (self.lease_id,) if self.lease_id else ()
+        return tuple(from_number("lease", self.token + rank) for rank in range(self.terms.gang))
 
     @property
     def kind(self) -> tuple[str, ...]:

@@ -38,6 +38,13 @@ class Claim(Input, frozen=True):
     known: Annotated[list[JobId], Meta(max_length=JOBS_AT_ONCE)] | None = None
 
 
+class Member(msgspec.Struct):
+    """The lease of one member of a gang, by its rank: each is renewed; the first's token speaks for all."""
+
+    lease_id: str
+    fencing_token: int
+
+
 class Claimed(msgspec.Struct, omit_defaults=True):
     """A job that is to be done now. Its `generation` and `fencing_token` go with every word about it."""
 
@@ -53,8 +60,7 @@ class Claimed(msgspec.Struct, omit_defaults=True):
     memory_bytes: int | None = None
     labels: dict[str, str] = {}
     repo_url: str = ""
-    gang_rank: int | None = None
-    gang_size: int | None = None
+    members: list[Member] = []
 
 
 class ClaimOut(msgspec.Struct, omit_defaults=True):
