@@ -85,6 +85,9 @@ def run(setup: Setup) -> Report:
             for side in OURS:
                 our_round(ours, side, setup, rounds)
             service_round(setup, rounds)
+            setup.say(
+                "; ".join(f"{side} {cycles[-1].per_s:,.0f}/s" for side, cycles in rounds.cycles.items())
+            )
     figures = [figure for side in rounds.cycles for figure in _figures(side, rounds)]
     figures += ratios(rounds)
     figures.append(control_figure(rounds.controls))

@@ -16,6 +16,7 @@ from leasehold.core.state import (
     LEASES,
     SCHEDULE_RUNS,
     SCHEDULES,
+    TERMS,
     WAITERS,
     Change,
     Outcome,
@@ -24,7 +25,8 @@ from leasehold.core.state import (
 )
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.event import Event
-from leasehold.model.job import Job
+from leasehold.model.job import Job, Terms
+from leasehold.model.lease import Ask
 from leasehold.ports.store import Batch, Limits
 
 log = structlog.get_logger(__name__)
@@ -39,7 +41,7 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
-TEXTS = frozenset({LEASES, WAITERS, JOBS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS})
+TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS})
 """The tables whose records hold what somebody wrote."""
 
 
@@ -153,32 +155,51 @@ def size(outcome: Outcome) -> int:
 
 def _written(change: Change) -> int:
     """What somebody's texts and lists add to a record."""
-    record = change.record
+    record, table = change.record, change.table
     if record is None:
         return 0
-    if change.table == COLD_JOBS:
+    if table == COLD_JOBS:
         return len(record)
-    if change.table == JOBS:
-        return _of_job(record)
-    if change.table == SCHEDULES:
-        return len(record.body) + LETTER_BYTES * (
-            len(record.note) + len(record.holder) + len(record.principal)
-        )
-    if change.table == SCHEDULE_RUNS:
-        return LISTED_BYTES * len(record.last) + sum(LETTER_BYTES * len(run.why) for run in record.last)
-    ask = record.ask
-    if change.table == LEASES:
-        binding, texts = record.binding, len(record.revoke_note) + len(record.end_reason)
-        texts += len(binding.unlimited)
-    else:
-        binding, texts = ask.binding, len(record.call_key)
-    texts += len(ask.holder) + len(ask.job_type) + len(ask.principal) + len(ask.label) + len(ask.notice)
+    if table == JOBS:
+        return _of_job(record) + (_of_terms(record.terms) if change.finished else 0)
+    if table == TERMS:
+        return _of_terms(record)
+    if table == SCHEDULES:
+        return len(record.body) + _of_texts(record.note, record.holder, record.principal)
+    if table == SCHEDULE_RUNS:
+        return LISTED_BYTES * len(record.last) + _of_texts(*(run.why for run in record.last))
+    if table == WAITERS:
+        return _of_texts(record.call_key) + _of_ask(record.ask)
+    binding = record.binding
+    texts = _of_texts(record.revoke_note, record.end_reason, binding.unlimited)
     # A lease carries the binding that it was asked with beside the present one, and its charge twice.
-    listed = len(binding.work) + len(ask.binding.work) + 2 * len(ask.charge.named)
-    return LETTER_BYTES * texts + LISTED_BYTES * listed
+    return texts + LISTED_BYTES * (len(binding.work) + len(record.ask.charge.named)) + _of_ask(record.ask)
+
+
+def _of_texts(*texts: str) -> int:
+    return LETTER_BYTES * sum(map(len, texts))
+
+
+def _of_ask(ask: Ask) -> int:
+    listed = len(ask.binding.work) + len(ask.charge.named) + len(ask.needs)
+    texts = _of_texts(ask.holder, ask.job_type, ask.principal, ask.label, ask.notice, ask.tenant, *ask.needs)
+    return texts + LISTED_BYTES * listed
+
+
+def _of_terms(terms: Terms) -> int:
+    labels = [text for label in terms.labels for text in label]
+    return _of_ask(terms.ask) + _of_texts(terms.group, *labels)
+
+
+NUMBER_BYTES = 9
 
 
 def _of_job(job: Job) -> int:
     ends = [job.end] if job.end is not None else []
     ends += [attempt.end for attempt in job.past]
-    return sum([len(end.result) + LETTER_BYTES * len(end.error) for end in ends]) + 256 * len(job.past)
+    numbers = NUMBER_BYTES * (len(job.after) + len(job.waits_for)) if job.after else 0
+    texts = LETTER_BYTES * (len(job.unique) + len(job.cancel))
+    if not ends:
+        return numbers + texts
+    told = sum([len(end.result) + LETTER_BYTES * len(end.error) for end in ends])
+    return numbers + texts + told + 512 * len(job.past)
