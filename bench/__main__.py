@@ -22,6 +22,7 @@ CATALOGUE = (
     "store",
     "store_jobs",
     "ledger",
+    "line",
     "leases_http",
     "etcd_leases",
     "etcd_store",

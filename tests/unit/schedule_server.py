@@ -105,7 +105,8 @@ class Server:
         self.archive = MemoryArchive(disk)
         self.queue = queue or FakeQueue()
         self.ledger = Ledger(self.store, clock, RandomIds(), lambda: State("node-1"))
-        self.service = ScheduleService(self.ledger, self.queue, "Europe/Berlin", dict)
+        self.rights: dict[str, frozenset[str]] = {}
+        self.service = ScheduleService(self.ledger, self.queue, "Europe/Berlin", lambda: self.rights)
         self.ledger.on_reload = lambda state: self.service.reloaded()
 
     async def tick(self) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from leasehold.core import claim, order
+from leasehold.core.jobs import Entry as Standing
 from leasehold.core.line import Line, plain_cost
 from leasehold.model.charge import Charge
 from leasehold.model.job import Job, Terms
@@ -123,3 +124,14 @@ def test_jobs_of_locks_alone_move_no_tags() -> None:
     of = ask(0, named=[("lock:db", 1)])
     assert of.charge == Charge(named=(("lock:db", 1),))
     assert Session().claim(line_of(jobs(3, of))) == ([0, 1, 2], [])
+
+
+@pytest.mark.requirement("QUEUE-20", "LEASE-27")
+def test_a_gang_hides_no_job_that_asks_for_as_much_alone() -> None:
+    """A gang stands under the charge of all, but in a row of its own: a session takes what is behind."""
+    gang = Standing(1, ask(20), 0, gang=2)
+    line: Line[Entry | Standing] = line_of([gang, *jobs(2, ask(20), first=2)])
+    taken, _ = claim.under_session(
+        line, {}, LINE, 0, plain_cost, lambda each: getattr(each, "gang", 1) == 1, lambda each: None, 9
+    )
+    assert [each.number for each in taken] == [2, 3]

@@ -136,6 +136,24 @@ def test_a_poller_keeps_its_room_until_its_time() -> None:
     assert numbers(plan(waiters)) == [0]
 
 
+@pytest.mark.requirement("LEASE-7", "QUEUE-7")
+def test_nothing_firm_is_promised_behind_a_poller() -> None:
+    """Found by random histories: its lease would have ended by its bound from now, but it starts later.
+
+    Once it has come back and runs, what follows from its bound is a promise.
+    """
+    waiters = line(ask(60, bound_ms=60 * SECOND), ask(80))
+    away = all_held(waiters) | {"tkt-000000": Presence(False, 5 * SECOND, 600 * SECOND)}
+    made = plan(waiters, presence=away)
+    assert made.holding == (0,)
+    assert made.reserved is not None
+    assert (made.reserved.number, made.reserved.start_ms, made.reserved.firm) == (1, 60 * SECOND, False)
+    back = plan(waiters, now_ms=4 * SECOND, kept=made.reserved)
+    assert numbers(back) == [0]
+    assert back.reserved is not None
+    assert (back.reserved.number, back.reserved.start_ms, back.reserved.firm) == (1, 64 * SECOND, True)
+
+
 @pytest.mark.requirement("LEASE-7")
 def test_nobody_is_granted_whose_caller_is_unknown() -> None:
     """A waiter of whom no presence is known (just recovered) is passed."""

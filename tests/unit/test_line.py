@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from leasehold.control.supervisor import forget_flows
 from leasehold.core import dispatch
 from leasehold.core.book import Book
 from leasehold.core.branch import rounded, shape_of
 from leasehold.core.line import EXACT_PLACES, Line, plain_cost
+from leasehold.core.state import Stamp, State
 from leasehold.model.line import Flow, Here, Waiter
 from leasehold.model.priority import Priority
 from leasehold.model.refusal import Code, Reason
@@ -195,3 +197,17 @@ def test_who_is_not_here_is_passed_over() -> None:
         shown.append(each.number)
         walk.take()
     assert shown == [1, 2, 4, 5]
+
+
+@pytest.mark.requirement("QUEUE-6", "INV-8")
+def test_flows_are_forgotten_once_nobody_of_them_waits() -> None:
+    """A flow that would start at V anyway is dropped with all below it, unless somebody of it waits."""
+    state = State("node-1")
+    keys = ("", "default", "default/ann", "default/ann/LOW", "default/bob")
+    state.flows = {key: Flow(key, 0, 0 if "/" in key else 5) for key in keys}
+    stamp = Stamp(0, 0, 1, 0)
+    state.line.add(waiter(1, ask(holder="ann")))
+    assert [change.key for change in forget_flows(state, stamp).changes] == ["default/bob"]
+    state.line.remove(1)
+    gone = [change.key for change in forget_flows(state, stamp).changes]
+    assert gone == ["default/ann", "default/ann/LOW", "default/bob"]

@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from leasehold.adapters.stores.memory import Disk
+from leasehold.core import token as tokens
 from leasehold.model.errors import Conflict, Invalid, NotFound, NotPermitted, Overloaded
 from leasehold.model.principal import Principal
+from leasehold.model.token import Token
 from leasehold.wire.job import ExecIn, JobIn
 from leasehold.wire.schedule import NightlyIn
 from tests.unit.schedule_server import (
@@ -242,6 +244,38 @@ async def test_the_schedules_of_a_token_that_is_no_more_stop() -> None:
             await here.service.resume(gone, made.schedule_id)
         with pytest.raises(Conflict, match="tok-gone"):
             await here.service.run(ADMIN, made.schedule_id)
+
+
+@pytest.mark.requirement("QUEUE-17", "OPS-5", "OPS-6")
+async def test_a_token_submits_with_what_its_role_still_allows() -> None:
+    """Never with more than it was made with; and once it has expired, nothing."""
+    known = Token("tok-1", "ci", b"digest", "deployer", NOON_MS, "ann", NOON_MS + 60 * HOUR_MS, "ci")
+    ci = Principal(known.principal_name, "deployer", frozenset({"schedule:set", "job:submit", "lease:now"}))
+    async with server() as here:
+        await here.ledger.execute(lambda state, stamp: tokens.create(state, known, stamp))
+        made = await here.service.create(ci, wanted(overlap="allow"))
+        for verbs in ({"job:submit", "lease:now", "lease:revoke"}, {"job:submit"}):
+            here.rights["deployer"] = frozenset(verbs)
+            await here.pass_by(DAY_MS)
+            principal = here.queue.principals[max(here.queue.principals)]
+            assert principal.verbs == frozenset(verbs) & ci.verbs
+        await here.pass_by(2 * DAY_MS)
+        assert len(here.queue.bodies) == 2
+        assert "tok-1, is no more" in (await here.service.get(made.schedule_id)).stopped
+
+
+@pytest.mark.requirement("QUEUE-17", "INV-8")
+async def test_jobs_of_one_schedule_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs may overlap or follow each other and none ends, they are left out at last."""
+    monkeypatch.setattr("leasehold.core.schedule.LIVE_MAX", 2)
+    for overlap in ("allow", "queue"):
+        async with server() as here:
+            made = await here.service.create(ANN, wanted(overlap=overlap))
+            await here.pass_by(4 * DAY_MS)
+            assert len(here.queue.bodies) == 2
+            shown = await here.service.get(made.schedule_id)
+            assert [run.outcome for run in shown.last_runs[:2]] == ["overlap", "overlap"]
+            assert "2 jobs of earlier runs" in shown.last_runs[0].why
 
 
 @pytest.mark.requirement("QUEUE-17")

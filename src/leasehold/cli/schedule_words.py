@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,9 @@ def show(out: Out, one: ScheduleOut) -> None:
     """All about one."""
     command = one.job.get("exec")
     what = (
-        " ".join(map(str, command.get("argv", []))) if isinstance(command, dict) else one.job.get("job_type")
+        shlex.join(map(str, command.get("argv", [])))
+        if isinstance(command, dict)
+        else one.job.get("job_type")
     )
     out.pairs(
         [

@@ -245,7 +245,7 @@ class Claims:
         totals = state.view.totals
 
         def suits(entry: Any) -> bool:
-            return wants.suits(entry.ask) and fits(entry.ask) and getattr(entry, "gang", 1) == 1
+            return wants.suits(entry.ask) and getattr(entry, "gang", 1) == 1
 
         def gate(entry: Any) -> Reason | None:
             stands = admission.gates(state, entry.ask, stamp.now_ms, settings)
@@ -260,6 +260,7 @@ class Claims:
             suits,
             gate,
             min(limit, free),
+            holds=fits,
         )
         jobs = state.jobs
         outcome.answer = execution.claim_under(

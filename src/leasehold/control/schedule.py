@@ -6,7 +6,7 @@ A run and its job are one commit: a crash between the two neither loses a run no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -20,7 +20,7 @@ from leasehold.control.timers import Timers
 from leasehold.core import recurrence
 from leasehold.core import schedule as decisions
 from leasehold.core.recurrence import Instant
-from leasehold.core.state import Outcome, Stamp, State
+from leasehold.core.state import Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, LeaseholdError, NotFound, NotPermitted
 from leasehold.model.principal import Principal
 from leasehold.model.schedule import Run, RunOutcome, Runs, Schedule
@@ -36,6 +36,9 @@ BUG_MS = 60_000
 
 AT_ONCE_MAX = 32
 """Runs of one tick: others of the same minute follow with the next one."""
+
+ROWS_IN_A_TURN = 50
+"""Rows of the list that are made before others have their turn: each takes a tenth of a millisecond."""
 
 NEVER_MS = 1 << 60
 
@@ -174,8 +177,12 @@ class ScheduleService:
 
         found = await self._ledger.read(build)
         told = await self._jobs.told([one.job for _, runs, _ in found for one in runs.last[-1:] if one.job])
-        wall_ms = self._clock.wall_ms()
-        return wire.Schedules([views.shown(*each, told, wall_ms, count=1) for each in found])
+        wall_ms, rows = self._clock.wall_ms(), list[wire.ScheduleOut]()
+        for schedule, runs, live in found:
+            rows.append(views.shown(schedule, runs, live, told, wall_ms, count=1))
+            if len(rows) % ROWS_IN_A_TURN == 0:
+                await asyncio.sleep(0)
+        return wire.Schedules(rows)
 
     async def get(self, schedule_id: str) -> wire.ScheduleOut:
         """One, with its next and last runs. Raises NotFound."""
@@ -196,8 +203,8 @@ class ScheduleService:
         self._looked_wall_ms = NEVER_MS
 
     def _arm(self, schedule_id: str) -> None:
+        """Look at it when its next run is due; a look that comes too early decides nothing."""
         state = self._ledger.state
-        self._timers.drop(schedule_id)
         schedule, runs = state.schedules.get(schedule_id), state.schedule_runs.get(schedule_id)
         if schedule is None or runs is None:
             return
@@ -216,14 +223,18 @@ class ScheduleService:
         if wall_ms < self._looked_wall_ms - SET_BACK_MS and not self._turn_back(wall_ms):
             return
         self._looked_wall_ms = wall_ms
-        left = AT_ONCE_MAX
+        left, changes = AT_ONCE_MAX, list[Change]()
         while left > 0 and (due := self._timers.pop_due(wall_ms)):
             for schedule_id in due[:left]:
-                if self._try(schedule_id, partial(self._runs.decide, schedule_id), wall_ms):
+                decided = self._try(schedule_id, partial(self._runs.decide, schedule_id), wall_ms)
+                if decided is not None:
+                    changes += decided
                     self._arm(schedule_id)
             for schedule_id in due[left:]:
                 self._timers.set(schedule_id, wall_ms)
             left -= len(due)
+        if changes:
+            self._jobs.decided(changes)
 
     def _turn_back(self, wall_ms: int) -> bool:
         """The clock was set back, maybe while nobody looked: times behind it come again. False: not yet."""
@@ -231,32 +242,36 @@ class ScheduleService:
         state = self._ledger.state
         for schedule_id, runs in list(state.schedule_runs.items()):
             turned = recurrence.set_back(runs, wall_ms)
-            if turned is not runs and not self._try(schedule_id, partial(_turned_back, turned), wall_ms):
+            if turned is runs:
+                continue
+            if self._try(schedule_id, partial(_turned_back, turned), wall_ms) is None:
                 return False
         for schedule_id in state.schedules:
-            self._arm(schedule_id)
+            self._timers.set(schedule_id, wall_ms)
         return True
 
-    def _try(self, schedule_id: str, decide: Callable[[State, Stamp], Outcome], wall_ms: int) -> bool:
-        """Submit a decision; where it can't be now, or is taken back, the schedule is looked at again."""
+    def _try(
+        self, schedule_id: str, decide: Callable[[State, Stamp], Outcome], wall_ms: int
+    ) -> Sequence[Change] | None:
+        """Submit a decision: its changes. None where it can't be now; the schedule is looked at again then,
+        and where it is taken back.
+        """
         try:
             changes, durable = self._ledger.submit(decide)
-            self._jobs.decided(changes or ())
         except LeaseholdError as error:
             log.info("schedule_put_off", schedule_id=schedule_id, why=error.message)
             self._timers.set(schedule_id, wall_ms + TRY_AGAIN_MS)
-            return False
+            return None
         except Exception:
             log.exception("schedule", schedule_id=schedule_id)
             self._timers.set(schedule_id, wall_ms + BUG_MS)
-            return False
+            return None
         if durable is not None:
             durable.add_done_callback(partial(self._settled, schedule_id))
-        return True
+        return changes or ()
 
     def _settled(self, schedule_id: str, durable: asyncio.Future[None]) -> None:
         if not durable.cancelled() and durable.exception() is not None:
-            self._timers.drop(schedule_id)
             self._timers.set(schedule_id, self._clock.wall_ms() + TRY_AGAIN_MS)
 
 

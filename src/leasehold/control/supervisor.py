@@ -269,11 +269,13 @@ class Supervisor:
 def forget_flows(state: State, stamp: Stamp) -> Outcome:
     """Drop the flows that neither wait nor run and would start at V anyway: at most 500 a round."""
     outcome = Outcome()
-    busy = {lease.ask.holder for lease in state.leases.values()} | set(state.waiters_of)
+    busy = {lease.ask.holder for lease in state.leases.values()}
     gone: set[str] = set()
     for key in sorted(state.flows):
         tenant, _, rest = key.partition("/")
         if not rest or "/" in rest or rest in busy or rest.replace("%2F", "/").replace("%25", "%") in busy:
+            continue
+        if state.line.waits_for(tenant, key):
             continue
         if forgettable(state.flows[key], state.flows.get(tenant)):
             gone.update((key, *below(state.flows, key)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from leasehold.core.rising import Keys, Numbers
@@ -73,7 +74,7 @@ class Row:
     Where there is a kind they are alike to whoever does them, but for what they are charged within the shape.
     """
 
-    __slots__ = ("key", "keys", "kind", "shape", "shape_number")
+    __slots__ = ("indexed", "key", "keys", "kind", "shape", "shape_number")
 
     def __init__(
         self, key: tuple[object, ...], shape: Shape, shape_number: int, kind: tuple[str, ...]
@@ -84,17 +85,63 @@ class Row:
         """Stands for the shape within its line, as long as anybody has it."""
         self.kind = kind
         self.keys = Keys()
+        self.indexed: tuple[int, int] | None = None
+        """Its first key as its lane's index has it."""
 
 
 class Lane:
-    """The entries of one holder and priority."""
+    """The entries of one holder and priority.
 
-    __slots__ = ("key", "priority", "rows")
+    Where it has several rows they are indexed by their first keys, so that a pass need not look at all. What
+    has changed is indexed when the next pass asks: whatever a claim takes of a row counts as one change.
+    """
+
+    __slots__ = ("_firsts", "_row_of", "_stale", "key", "rows", "tie")
 
     def __init__(self, key: str, priority: Priority) -> None:
         self.key = key
-        self.priority = priority
+        self.tie = priority
+        """Its priority: it decides between lanes whose start tags are equal."""
         self.rows: dict[tuple[object, ...], Row] = {}
+        self._firsts = Keys()
+        self._row_of: dict[int, Row] = {}
+        self._stale: dict[Row, None] = {}
+
+    def add_row(self, row: Row) -> None:
+        """Add a row that is about to get its first entry."""
+        if len(self.rows) == 1:
+            self._stale.update(dict.fromkeys(self.rows.values()))
+        self.rows[row.key] = row
+
+    def drop_row(self, row: Row) -> None:
+        """Drop a row that has become empty."""
+        del self.rows[row.key]
+        self._stale.pop(row, None)
+        self._forget(row)
+
+    def first_changed(self, row: Row) -> None:
+        """Another entry is the first of this row now."""
+        if len(self.rows) > 1:
+            self._stale[row] = None
+
+    def _forget(self, row: Row) -> None:
+        if row.indexed is not None:
+            self._firsts.remove(*row.indexed)
+            del self._row_of[row.indexed[1]]
+            row.indexed = None
+
+    def rising(self) -> Iterator[Row]:
+        """Its rows in the order of their first entries. They must not change meanwhile."""
+        if len(self.rows) == 1:
+            return iter(self.rows.values())
+        for row in self._stale:
+            self._forget(row)
+        for row in self._stale:
+            row.indexed = row.keys.first
+            self._firsts.add(*row.indexed)
+            self._row_of[row.indexed[1]] = row
+        self._stale.clear()
+        return map(self._row_of.__getitem__, self._firsts)
 
 
 class Branch:
@@ -108,9 +155,9 @@ class Branch:
         self.numbers = Numbers()
 
     @property
-    def oldest(self) -> int:
+    def tie(self) -> int:
         """The least number that waits here: it decides between flows whose start tags are equal."""
-        return self.numbers.least
+        return self.numbers.blocks[0][0]
 
 
 class Filing:

@@ -58,7 +58,12 @@ class Cron(NamedTuple):
 
     def explained(self) -> str:
         """What it means, for people: `At 02:30 every day`."""
-        return CronSim(self.text, _SOMEWHEN).explain()
+        return _explained(self.text)
+
+
+@lru_cache(maxsize=1_024)
+def _explained(text: str) -> str:
+    return CronSim(text, _SOMEWHEN).explain()
 
 
 @lru_cache(maxsize=1_024)

@@ -206,6 +206,12 @@ class _Pass(Generic[Entry]):
     def _look(self, entry: Entry) -> None:
         """Judge the entry that is shown, and tell the walk."""
         ask = entry.ask
+        if self._has_promised and not ask.charge.named and not self.room.fits(self.trial, ask):
+            self._note(
+                entry, Why.NO_ROOM
+            )  # Whatever else may stand before it: on a full node, the short way.
+            self.walk.drop_shape()
+            return
         reason = self.gate(entry)
         if reason is not None:
             self._note(entry, Why.GATED, reason)
@@ -232,30 +238,41 @@ class _Pass(Generic[Entry]):
             self.walk.take()
             self._start(entry)
 
+    @property
+    def _has_promised(self) -> bool:
+        """Whether nobody is promised a time any more in this pass."""
+        return self.reserved is not None or not self.tries
+
     def _cannot_fit(self, entry: Entry) -> None:
         self._note(entry, Why.NO_ROOM)
-        if self.room.waits_for_locks_alone(self.trial, entry.ask):
+        if entry.ask.charge.named and self.room.waits_for_locks_alone(self.trial, entry.ask):
             # First come, first served for each lock, also where a later one would take fewer slots of it.
             self.claimed.update(name for name, _ in entry.ask.charge.named if name.startswith(LOCK))
-        elif self.reserved is None and self.tries:
+        elif not self._has_promised:
             self.tries -= 1
             self._reserve(entry)
 
     def _reserve(self, entry: Entry) -> None:
         self.reserved_holder = entry.ask.holder
-        began = [
-            Lease(f"#{each.number}", 0, each.ask, LeaseState.OFFERED, self.now_ms, 0) for each in self.started
-        ]
         self.reserved = reservation.earliest(
             entry.number,
             entry.ask,
             self.trial,
             self.room,
-            [*self.running(), *(reservation.running(lease, self.now_ms) for lease in began)],
+            [*self.running(), *map(self._as_running, self.started)],
             self.now_ms,
             kept=self.kept,
             behind=tuple(self.holding),
         )
+
+    def _as_running(self, entry: Entry) -> Running:
+        """Who was granted in this pass runs from now on; from when a poller will, nobody knows."""
+        lease = Lease(f"#{entry.number}", 0, entry.ask, LeaseState.OFFERED, self.now_ms, 0)
+        found = reservation.running(lease, self.now_ms)
+        if entry.number not in self.holding:
+            return found
+        before_all = msgspec.structs.replace(lease, granted_ms=0)  # It passes nobody.
+        return Running(before_all, None, found.expected_ms)
 
     def _start(self, entry: Entry) -> None:
         """Charge it in trial: granted where somebody is there for it, else its room is kept back."""

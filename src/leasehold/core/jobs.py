@@ -31,8 +31,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """As `Job.kind`."""
-        return (self.ask.job_type, *self.ask.needs)
+        """As `Job.kind`; a gang is of another kind than a job that asks for as much alone."""
+        gang = (f"gang of {self.gang}",) if self.gang > 1 else ()
+        return (self.ask.job_type, *self.ask.needs, *gang)
 
 
 class Jobs:

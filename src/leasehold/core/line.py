@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from leasehold.core import order
 from leasehold.core.branch import Branch, Filing, Lane, Row, Shape, shape_of
 from leasehold.core.branch import Standing as Standing
+from leasehold.core.by_number import BLOCK_BITS, SHARD_MASK, ByNumber
 from leasehold.core.walk import Walk
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
@@ -33,11 +34,12 @@ def plain_cost(charge: Charge) -> int:
 class Line(Generic[Entry]):
     """All that waits in one ledger, by number. Empty branches are dropped at once."""
 
-    __slots__ = ("_filings", "_shape_numbers", "_shapes_seen", "entries", "root", "shapes")
+    __slots__ = ("_count", "_filings", "_shape_numbers", "_shapes_seen", "entries", "root", "shapes")
 
     def __init__(self) -> None:
         self.root = Branch(order.ROOT)
-        self.entries: dict[int, Entry] = {}
+        self.entries: ByNumber[Entry] = ByNumber()
+        self._count = 0
         self.shapes: dict[Shape, int] = {}
         """In how many rows each shape waits."""
         self._shape_numbers: dict[Shape, int] = {}
@@ -45,7 +47,7 @@ class Line(Generic[Entry]):
         self._filings: dict[tuple[Ask, tuple[str, ...]], Filing] = {}
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return self._count
 
     def __contains__(self, number: int) -> bool:
         return number in self.entries
@@ -62,15 +64,18 @@ class Line(Generic[Entry]):
     def add(self, entry: Entry) -> None:
         """File an entry. Raises ValueError where its number is in the line already."""
         number = entry.number
-        if number in self.entries:
+        shard = self.entries.shards[number >> BLOCK_BITS & SHARD_MASK]
+        if number in shard:
             raise ValueError(f"number {number} is in the line already; remove it first")
         key = (entry.ask, entry.kind)
         filing = self._filings.get(key)
         if filing is None:
             filing = self._filings[key] = self._file(*key)
-        self.entries[number] = entry
+        shard[number] = entry
+        self._count += 1
         filing.count += 1
-        filing.row.keys.add(entry.due_ms, number)
+        if filing.row.keys.add(entry.due_ms, number):
+            filing.lane.first_changed(filing.row)
         filing.holder.numbers.add(number)
         filing.tenant.numbers.add(number)
 
@@ -98,17 +103,20 @@ class Line(Generic[Entry]):
                 self._shapes_seen += 1
                 self._shape_numbers[shape] = self._shapes_seen
             self.shapes[shape] = rows + 1
-            row = lane.rows[key] = Row(key, shape, self._shape_numbers[shape], kind)
+            row = Row(key, shape, self._shape_numbers[shape], kind)
+            lane.add_row(row)
         return Filing(tenant, holder, lane, row)
 
     def remove(self, number: int) -> Entry | None:
         """Take an entry out: it was granted, left, or was forgotten. None when it did not wait."""
-        entry = self.entries.pop(number, None)
+        entry = self.entries.pop(number)
         if entry is None:
             return None
+        self._count -= 1
         key = (entry.ask, entry.kind)
         filing = self._filings[key]
-        filing.row.keys.remove(entry.due_ms, number)
+        if filing.row.keys.remove(entry.due_ms, number):
+            filing.lane.first_changed(filing.row)
         filing.holder.numbers.remove(number)
         filing.tenant.numbers.remove(number)
         filing.count -= 1
@@ -122,7 +130,7 @@ class Line(Generic[Entry]):
         row, lane, holder, tenant = filing.row, filing.lane, filing.holder, filing.tenant
         if row.keys:
             return
-        del lane.rows[row.key]
+        lane.drop_row(row)
         self.shapes[row.shape] -= 1
         if not self.shapes[row.shape]:
             del self.shapes[row.shape], self._shape_numbers[row.shape]
@@ -132,6 +140,11 @@ class Line(Generic[Entry]):
             del tenant.children[holder.key]
         if not tenant.children:
             del self.root.children[tenant.key]
+
+    def waits_for(self, tenant_key: str, holder_key: str) -> bool:
+        """Whether anybody of this holder waits, by the keys of its flows."""
+        tenant = self.root.children.get(tenant_key)
+        return isinstance(tenant, Branch) and holder_key in tenant.children
 
     def walk(
         self,

@@ -137,20 +137,23 @@ def _is_made_up_for(schedule: Schedule, runs: Runs, one: Instant, wall_ms: int) 
 def _behind(schedule: Schedule, runs: Runs, wall_ms: int) -> tuple[list[Instant], bool]:
     """The newest instants that are due, at most MADE_UP_MAX, ascending; and whether these are all.
 
-    Looked for backwards in stretches that double, so that years of minutes are not walked through.
+    Very many are looked for backwards, in stretches that double: years of minutes are not walked through.
     """
     settled_ms, done = runs.settled_wall_ms, set(runs.decided)
+    first = list(islice(_between(schedule, settled_ms, wall_ms), MADE_UP_MAX + 1))
+    if len(first) <= MADE_UP_MAX:
+        return [one for one in first if one.nominal_ms not in done], True
     stretch_ms = HOUR_MS
     while True:
         after_ms = max(settled_ms, wall_ms - stretch_ms)
-        found = [
-            one
-            for one in takewhile(lambda one: one.nominal_ms <= wall_ms, instants(schedule, after_ms))
-            if one.nominal_ms not in done
-        ]
+        found = [one for one in _between(schedule, after_ms, wall_ms) if one.nominal_ms not in done]
         if after_ms == settled_ms or len(found) > MADE_UP_MAX:
             return found[-MADE_UP_MAX:], after_ms == settled_ms and len(found) <= MADE_UP_MAX
         stretch_ms *= 2
+
+
+def _between(schedule: Schedule, after_ms: int, until_ms: int) -> Iterator[Instant]:
+    return takewhile(lambda one: one.nominal_ms <= until_ms, instants(schedule, after_ms))
 
 
 # -- how far it has come

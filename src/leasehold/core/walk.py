@@ -8,12 +8,13 @@ sees those that it shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from heapq import heapify, heappop, heapreplace
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
 from leasehold.core import order
 from leasehold.core.branch import Branch, Lane, Row, Standing
+from leasehold.core.by_number import BLOCK_BITS, SHARD_MASK, ByNumber
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
 from leasehold.model.line import Flow, Here
@@ -29,9 +30,12 @@ BEFORE_ALL = -1
 
 
 class LaneWalk(Generic[Entry]):
-    """One lane during the pass: its tag, and the next entry of each row, the least first."""
+    """One lane during the pass: its tag, and the next entry of each row that was opened, the least first.
 
-    __slots__ = ("finish", "heads", "key", "lane", "skipped", "weight")
+    Rows are opened one by one, when their first entry may be the least of all.
+    """
+
+    __slots__ = ("finish", "heads", "key", "lane", "row", "rows", "skipped", "weight")
 
     def __init__(self, lane: Lane, finish: int) -> None:
         self.key = lane.key
@@ -39,7 +43,10 @@ class LaneWalk(Generic[Entry]):
         self.finish = finish
         self.weight = 0
         """0 as long as nothing was charged to it."""
-        self.heads: list[tuple[int, int, Entry, Row, Iterator[int]]] | None = None
+        self.heads: list[tuple[int, int, Entry, Row, Iterator[int]]] = []
+        self.rows = lane.rising()
+        self.row = next(self.rows, None)
+        """The next to be opened."""
         self.skipped: set[int] = set()
 
 
@@ -74,7 +81,7 @@ class Walk(Generic[Entry]):
     def __init__(
         self,
         root: Branch,
-        entries: Mapping[int, Entry],
+        entries: ByNumber[Entry],
         shapes: int,
         flows: order.Flows,
         settings: LineSettings,
@@ -82,7 +89,7 @@ class Walk(Generic[Entry]):
         cost: Callable[[Charge], int],
         here: Callable[[Entry], Here] | None,
     ) -> None:
-        self._entries = entries
+        self._shards = entries.shards
         self._shapes = shapes
         self._here = here
         self._base = flows
@@ -149,9 +156,12 @@ class Walk(Generic[Entry]):
 
     def _head(self, lane: LaneWalk[Entry]) -> Entry | None:
         """The least entry of a lane that was not taken yet, is here, and whose shape is looked at."""
-        heads = lane.heads if lane.heads is not None else self._open_lane(lane)
-        here = self._here
-        while heads:
+        heads, here = lane.heads, self._here
+        while True:
+            while lane.row is not None and (not heads or lane.row.keys.first < heads[0][:2]):
+                self._open_row(lane, lane.row)
+            if not heads:
+                return None
             _, _, entry, row, _ = heads[0]
             if row.shape_number in self._dropped or row.shape_number in lane.skipped:
                 heappop(heads)
@@ -161,40 +171,35 @@ class Walk(Generic[Entry]):
                 heappop(heads)
             else:
                 self._advance(lane)
-        return None
 
     def _advance(self, lane: LaneWalk[Entry]) -> None:
         """Go on to the next entry of the row that stands first in a lane."""
         heads = lane.heads
-        assert heads
         _, _, _, row, rising = heads[0]
         for number in rising:
             if number not in self._hidden:
-                entry = self._entries[number]
+                entry = self._shards[number >> BLOCK_BITS & SHARD_MASK][number]
                 heapreplace(heads, (entry.due_ms, number, entry, row, rising))
                 return
         heappop(heads)
 
-    def _open_lane(self, lane: LaneWalk[Entry]) -> list[tuple[int, int, Entry, Row, Iterator[int]]]:
-        heads: list[tuple[int, int, Entry, Row, Iterator[int]]] = []
-        for row in lane.lane.rows.values():
-            if row.shape_number not in self._dropped:
-                rising = iter(row.keys)
-                for number in rising:
-                    if number not in self._hidden:
-                        entry = self._entries[number]
-                        heads.append((entry.due_ms, number, entry, row, rising))
-                        break
-        heapify(heads)  # Numbers differ, so what comes behind them is never compared.
-        lane.heads = heads
-        return heads
+    def _open_row(self, lane: LaneWalk[Entry], row: Row) -> None:
+        lane.row = next(lane.rows, None)
+        if row.shape_number in self._dropped or row.shape_number in lane.skipped:
+            return
+        rising = iter(row.keys)
+        for number in rising:
+            if number not in self._hidden:
+                entry = self._shards[number >> BLOCK_BITS & SHARD_MASK][number]
+                heappush(lane.heads, (entry.due_ms, number, entry, row, rising))
+                return
 
     def _put_late_first(self, holder: BranchWalk, lanes: Children) -> None:
         """Strict lanes whose first key lies in the past go first, the most late of them first of all."""
         late: list[tuple[int, int, int]] = []
         for at, (_, _, key) in enumerate(lanes):
             lane = self._lane(holder, key)
-            if lane.lane.priority in self._settings.strict:
+            if lane.lane.tie in self._settings.strict:
                 head = self._head(lane)
                 if head is not None and head.due_ms <= self._now_ms:
                     late.append((head.due_ms, head.number, at))
@@ -223,16 +228,20 @@ class Walk(Generic[Entry]):
     def _open(self, parent: BranchWalk) -> Children:
         """Sort the children of a branch by their start tags."""
         virtual = parent.virtual
-        flow_of = self._base.get
-        known = self._charged
+        flow_of: Callable[[str], Flow | BranchWalk | LaneWalk[Entry] | None] = self._base.get
+        if self._charged:  # Somebody was taken first.
+            flow_of = self._as_charged
         found: Children = []
         for key, child in parent.branch.children.items():
-            flow = known.get(key) or flow_of(key)  # Somebody may have been taken first.
+            flow = flow_of(key)
             start = flow.finish if flow is not None and flow.finish > virtual else virtual
-            found.append((start, child.priority if isinstance(child, Lane) else child.oldest, key))
+            found.append((start, child.tie, key))
         heapify(found)
         parent.children = found
         return found
+
+    def _as_charged(self, key: str) -> Flow | BranchWalk | LaneWalk[Entry] | None:
+        return self._charged.get(key) or self._base.get(key)
 
     # -- telling what became of the entry that was shown
 
@@ -251,7 +260,7 @@ class Walk(Generic[Entry]):
         assert tenants is not None
         # Locks alone moved no tag, but perhaps who is the oldest.
         if len(lanes) > 1:
-            _restart(lanes, holder.virtual, lane.finish, lane.lane.priority)
+            _restart(lanes, holder.virtual, lane.finish, lane.lane.tie)
         if len(holders) > 1:
             tie = holder.oldest(self._dispatched, holders[0][1])
             _restart(holders, tenant.virtual, holder.finish, tie)
@@ -275,7 +284,6 @@ class Walk(Generic[Entry]):
         """Nobody of its row is looked at any more."""
         self._standing()
         assert self._path is not None
-        assert self._path[2].heads
         heappop(self._path[2].heads)
 
     def drop_shape(self) -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from leasehold.model.ids import sortable
-from leasehold.ports.store import READ_MAX, Batch, CommitFailed, Snapshot, StoreError, cold_key
+from leasehold.ports.store import READ_MAX, Batch, CommitFailed, CommitUnknown, Snapshot, StoreError, cold_key
 from leasehold.testing.store_subject import Subject, Trouble, awaited, live, opened
 
 
@@ -92,6 +92,26 @@ class ColdContract:
             assert await store.read([key, cold_key(job(2))]) == {key: b"1"}
         async with opened(subject) as store:
             assert await store.read([key, cold_key(job(2))]) == {key: b"1"}
+
+    @pytest.mark.requirement("INV-4")
+    @pytest.mark.parametrize("trouble", [Trouble.UNKNOWN_COMMITTED, Trouble.UNKNOWN_LOST])
+    @awaited
+    async def test_an_unknown_outcome_is_one_for_hot_and_cold(
+        self, subject: Subject, trouble: Trouble
+    ) -> None:
+        """Once `batch_seq` can be told, the cold rows are those of that batch, and so they stay."""
+        key = cold_key(job(1))
+        async with opened(subject) as store:
+            await store.commit(Batch(1, puts=[(job(1), b"1"), (key, b"cold-1")]))
+            subject.arm(trouble)
+            with pytest.raises(CommitUnknown):
+                await store.commit(Batch(2, puts=[(job(1), b"2"), (key, b"cold-2")]))
+            subject.heal()
+            seq = await store.batch_seq()
+            wanted = {job(1): b"%d" % seq, key: b"cold-%d" % seq}
+            assert await store.read(list(wanted)) == wanted
+        async with opened(subject) as store:
+            assert await store.read(list(wanted)) == wanted
 
     @pytest.mark.requirement("QUEUE-14")
     @awaited

@@ -20,8 +20,7 @@ def checked_size(batch: Batch, limits: Limits) -> int:
         raise CommitFailed(
             f"batch {batch.seq} has {len(keys):,} keys; this store takes {limits.keys:,} in one commit"
         )
-    size = len(batch.events) + sum(map(len, keys))
-    size += sum([len(value) for _, value in batch.puts]) + sum([len(value) for _, value in batch.finishes])
+    size = _size(batch)
     if size > limits.bytes:
         raise CommitFailed(
             f"batch {batch.seq} has {size:,} bytes; this store takes {limits.bytes:,} in one commit"
@@ -46,13 +45,17 @@ def checked_keys(keys: Sequence[str]) -> Sequence[str]:
 def without_cold(batch: Batch, size: int) -> tuple[Batch, int]:
     """The batch as followers get it, and its bytes: without the rows that `load` leaves out."""
     puts = [(key, value) for key, value in batch.puts if not key.startswith(COLD)]
-    deletes = [key for key in batch.deletes if not key.startswith(COLD)]
+    deletes = [key for key in batch.deletes if not key.startswith(COLD)] if batch.deletes else ()
     if len(puts) == len(batch.puts) and len(deletes) == len(batch.deletes):
         return batch, size
-    left_out = [(key, value) for key, value in batch.puts if key.startswith(COLD)]
-    size -= sum([len(key) + len(value) for key, value in left_out])
-    size -= sum(map(len, batch.deletes)) - sum(map(len, deletes))
-    return replace(batch, puts=puts, deletes=deletes), size
+    kept = replace(batch, puts=puts, deletes=deletes)
+    return kept, _size(kept)
+
+
+def _size(batch: Batch) -> int:
+    size = len(batch.events) + sum(map(len, _keys(batch)))
+    size += sum([len(value) for _, value in batch.puts])
+    return size + sum([len(value) for _, value in batch.finishes])
 
 
 def _keys(batch: Batch) -> list[str]:

@@ -10,14 +10,9 @@ from typing import TypeAlias
 import msgspec
 
 from leasehold.adapters.stores.sqlite_schema import COLD_UNIT, JOBS, ROW_BYTES
-from leasehold.ports.store import COLD, Batch, cold_key
+from leasehold.ports.store import COLD, Batch
 
 Row: TypeAlias = tuple[int | str | bytes, ...]
-
-COLD_OF_JOBS = cold_key(JOBS)
-
-COLD_UNITS_MAX = 0xFFFF
-"""What fits above a place: 8 MiB, as much as a batch may hold."""
 
 _encode = msgspec.json.encode
 
@@ -31,7 +26,7 @@ def packed(batch: Batch, wall_ms: int) -> Row:
     return (
         batch.seq,
         *_joined(puts),
-        *_joined(jobs, _sizes(colds) if jobs else {}),
+        *_joined(jobs, _sizes(colds) if jobs and colds else {}),
         *_joined(colds),
         finishes,
         finish_values,
@@ -49,6 +44,8 @@ def packed(batch: Batch, wall_ms: int) -> Row:
 def _parted(rows: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes]], ...]:
     """Rows of `live`, of `jobs`, and of `cold`."""
     jobs = [row for row in rows if row[0].startswith(JOBS)]
+    if len(jobs) == len(rows):
+        return [], jobs, []
     colds = [row for row in rows if row[0].startswith(COLD)]
     if len(jobs) + len(colds) == len(rows):
         return [], jobs, colds
@@ -65,13 +62,12 @@ def _parted_keys(keys: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def _sizes(colds: Sequence[tuple[str, bytes]]) -> dict[str, int]:
-    """How large the cold rows of these jobs are, in units, by the jobs' own keys."""
+    """How large the cold rows of jobs are, in units, by the jobs' own keys (and others that nobody asks for).
+
+    A batch has less than 8 MiB, so it is under 2^16 units: there is room for that above a place.
+    """
     skipped = len(COLD) - 1
-    return {
-        key[skipped:]: min(-(-len(value) // COLD_UNIT), COLD_UNITS_MAX)
-        for key, value in colds
-        if key.startswith(COLD_OF_JOBS)
-    }
+    return {key[skipped:]: len(value) // COLD_UNIT for key, value in colds}
 
 
 def _listed(keys: Sequence[str]) -> str:
@@ -82,13 +78,12 @@ def _joined(rows: Sequence[tuple[str, bytes]], sizes: dict[str, int] | None = No
     """Keys with the places of their values, and the values; above each place what `sizes` says of the key."""
     if not rows:
         return "{}", b""
-    keys = [key for key, _ in rows]
-    values = [value for _, value in rows]
+    keys, values = zip(*rows, strict=True)
     lengths = list(map(len, values))
     places = [(end - length) << 24 | length for end, length in zip(accumulate(lengths), lengths, strict=True)]
-    if sizes:
-        places = [sizes.get(key, 0) << 47 | place for key, place in zip(keys, places, strict=True)]
     index = dict(zip(keys, places, strict=True))
+    if sizes:
+        index = {key: sizes.get(key, 0) << 47 | place for key, place in index.items()}
     return _encode(index).decode(), b"".join(values) or b"\0"  # substr of an empty blob is NULL, not empty.
 
 

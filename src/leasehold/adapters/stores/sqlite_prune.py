@@ -81,4 +81,4 @@ def _drop_cold(connection: sqlite3.Connection, keys: list[str]) -> int:
     asked = msgspec.json.encode([cold_key(key) for key in keys]).decode()
     gone = connection.execute(_COLD, (asked, len(COLD))).fetchall()
     of_jobs = cold_key(JOBS)
-    return sum(-(-size // COLD_UNIT) * COLD_UNIT for key, size in gone if key.startswith(of_jobs))
+    return sum(size // COLD_UNIT * COLD_UNIT for key, size in gone if key.startswith(of_jobs))

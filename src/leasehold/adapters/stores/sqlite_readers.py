@@ -26,17 +26,18 @@ class Readers:
         self._path = path
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix=name)
         self._here = threading.local()
+        self._closed = False
         self._connections: list[sqlite3.Connection] = []
 
     async def ask(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on a connection of its own. Raises StoreError."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
-        except RuntimeError as exc:
-            raise StoreError(f"{self._path} is not open") from exc
+        if self._closed:
+            raise StoreError(f"{self._path} is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
 
     async def close(self) -> None:
         """Wait for what is being read, and end. Idempotent."""
+        self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
         for connection in self._connections:
             connection.close()
