@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from leasehold.adapters.stores.etcd.opening import etcd_store
 from leasehold.adapters.stores.etcd.settings import EtcdSettings, EtcdTls
-from leasehold.adapters.stores.etcd.store import EtcdStore
+from leasehold.adapters.stores.etcd.store import LIMITS, EtcdStore
 from leasehold.adapters.stores.memory import Disk
 from leasehold.adapters.stores.memory_archive import MemoryArchive
 from leasehold.ports.archive import Archive
@@ -144,3 +145,36 @@ def behind_a_network(
         Hand(cluster.endpoints[0], ours) as hand,
     ):
         yield proxy, hand, ours
+
+
+def another(subject: EtcdSubject, **changes: object) -> EtcdStore:
+    """A store of another server on the same prefix."""
+    return etcd_store(subject.settings(**({"name": "the second server"} | changes)), RealClock())
+
+
+def large(seq: int) -> Batch:
+    """As many keys as fit into a batch, of each kind."""
+    third = LIMITS.keys // 3
+    return Batch(
+        seq,
+        puts=[(f"/new/{n}", b"%d" % seq) for n in range(third)],
+        finishes=[(f"/old/{n}", b"end") for n in range(third)],
+        deletes=[f"/old/{n}" for n in range(third, 2 * third)],
+        events=b"e", first_event=1, last_event=1,
+    )  # fmt: skip
+
+
+async def with_old_records(store: EtcdStore) -> None:
+    """What `large` ends, as batch 1."""
+    rows = [(f"/old/{n}", b"old") for n in range(2 * (LIMITS.keys // 3))]
+    await store.commit(Batch(1, puts=rows))
+
+
+async def numbers(store: EtcdStore, last: int, seen: list[int] | None = None) -> list[int]:
+    """The numbers of the batches that a follower gets; they can be seen while it follows."""
+    seen = [] if seen is None else seen
+    async for batch in store.watch(0):
+        seen.append(batch.seq)
+        if batch.seq == last:
+            return seen
+    return seen

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -17,19 +14,13 @@ from leasehold.ports.store import Batch, CommitFailed, CommitUnknown, StoreError
 from leasehold.runtime.clock import RealClock
 from leasehold.testing.history import History, check
 from leasehold.testing.lossy_proxy import LossyProxy
-from tests.contract.etcd_subject import EtcdSubject, behind_a_network
+from tests.contract.etcd_subject import EtcdSubject
 
 pytestmark = [pytest.mark.requirement("CLUSTER-21", "INV-3", "INV-4"), pytest.mark.slow]
 
 BATCHES = 150
 LARGE_EACH = 8
 LARGE_KEYS = 400
-
-
-@pytest.fixture(scope="module")
-def etcd_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with behind_a_network(tmp_path_factory.mktemp("etcd")) as network:
-        yield network
 
 
 class LargeHistory(History):
@@ -81,9 +72,8 @@ async def asked(store: EtcdStore) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_no_network_loses_or_doubles_a_batch(etcd_network: Any, tmp_path: Path, seed: int) -> None:
+async def test_no_network_loses_or_doubles_a_batch(subject: EtcdSubject, seed: int) -> None:
     """After each batch, and at the end, the store is what the history says; a follower has seen all of it."""
-    subject = EtcdSubject(*etcd_network)
     chance = random.Random(seed)
     history, replayed = LargeHistory(seed), LargeHistory(seed)
     with LossyProxy(subject.hand_endpoint) as one, LossyProxy(subject.hand_endpoint) as two:

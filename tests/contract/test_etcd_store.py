@@ -1,44 +1,31 @@
-"""What the etcd store does beyond the contract: its place, its fence, what is late, and what is too much."""
+"""What the etcd store does beyond the contract: its place, its fence, what is late."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from leasehold.adapters.stores.etcd import reading, upkeep
+from leasehold.adapters.stores.etcd import messages as m
 from leasehold.adapters.stores.etcd.opening import etcd_store
-from leasehold.adapters.stores.etcd.session import Session
 from leasehold.adapters.stores.etcd.settings import EtcdSettings
-from leasehold.adapters.stores.etcd.store import LIMITS, EtcdStore
-from leasehold.ports.store import Batch, CommitFailed, Fenced, StoreError, cold_key
+from leasehold.ports.store import Batch, Fenced, StoreError, cold_key
 from leasehold.runtime.clock import RealClock
 from leasehold.testing.store_subject import awaited, live, opened
-from tests.contract.etcd_subject import EtcdSubject, behind_a_network, until, when_free
+from tests.contract.etcd_subject import (
+    EtcdSubject,
+    another,
+    large,
+    numbers,
+    until,
+    when_free,
+    with_old_records,
+)
 
 pytestmark = pytest.mark.requirement("CLUSTER-21")
-
-
-@pytest.fixture(scope="module")
-def etcd_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with behind_a_network(tmp_path_factory.mktemp("etcd")) as network:
-        yield network
-
-
-@pytest.fixture
-def subject(etcd_network: Any) -> Iterator[EtcdSubject]:
-    subject = EtcdSubject(*etcd_network)
-    yield subject
-    subject.heal()
-
-
-def another(subject: EtcdSubject, **changes: object) -> EtcdStore:
-    """A store of another server on the same prefix."""
-    return etcd_store(subject.settings(**({"name": "the second server"} | changes)), RealClock())
 
 
 # -- the leader's place
@@ -125,7 +112,7 @@ async def test_closing_leaves_nothing_running(subject: EtcdSubject) -> None:
     await store.open()
     await store.commit(large(1))
     seen: list[int] = []
-    follower = asyncio.create_task(_numbers(store, 99, seen))
+    follower = asyncio.create_task(numbers(store, 99, seen))
     await until(lambda: seen)
     await store.close()
     assert await follower == [1]
@@ -191,6 +178,35 @@ async def test_a_commit_that_comes_late_does_nothing(subject: EtcdSubject) -> No
     await store.close()
 
 
+@pytest.mark.requirement("INV-3", "INV-4")
+@awaited
+async def test_no_request_is_done_twice(subject: EtcdSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was ever sent to write something, the network may deliver again: it finds its time gone."""
+    sent: list[Any] = []
+    async with opened(subject) as store:
+        assert store._session is not None
+        link = store._session._link
+        call = link.call
+
+        async def recorded(method: m.Method, request: Any, within_s: float) -> Any:
+            if method is m.TXN and request.compare:
+                sent.append(request)
+            return await call(method, request, within_s)
+
+        monkeypatch.setattr(link, "call", recorded)
+        await with_old_records(store)
+        await store.commit(large(2))
+        await store.load()
+        store._session._unsettled = 3  # As after a commit without an answer: it is settled by a write.
+        assert await store.batch_seq() == 2
+        await store.commit(Batch(3, deletes=[key for key, _ in large(2).puts]))
+        assert len(sent) > 12
+        before = subject.hand.revision()
+        assert not any(subject.hand.call(m.TXN, request).succeeded for request in sent)
+        assert subject.hand.revision() == before
+        assert await live(store) == {}
+
+
 @awaited
 async def test_a_cancelled_commit_is_asked_after(subject: EtcdSubject) -> None:
     """Nobody waited for its outcome; the next commit says so, and `batch_seq` tells."""
@@ -207,164 +223,6 @@ async def test_a_cancelled_commit_is_asked_after(subject: EtcdSubject) -> None:
         await store.commit(Batch(seq + 1))
 
 
-# -- what does not fit
-
-
-def large(seq: int) -> Batch:
-    """As many keys as fit into a batch, of each kind."""
-    third = LIMITS.keys // 3
-    return Batch(
-        seq,
-        puts=[(f"/new/{n}", b"%d" % seq) for n in range(third)],
-        finishes=[(f"/old/{n}", b"end") for n in range(third)],
-        deletes=[f"/old/{n}" for n in range(third, 2 * third)],
-        events=b"e", first_event=1, last_event=1,
-    )  # fmt: skip
-
-
-async def with_old_records(store: EtcdStore) -> None:
-    rows = [(f"/old/{n}", b"old") for n in range(2 * (LIMITS.keys // 3))]
-    await store.commit(Batch(1, puts=rows))
-
-
-@pytest.mark.requirement("INV-4")
-@awaited
-async def test_a_large_batch_is_whole_after_a_crash(
-    subject: EtcdSubject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed with most of a batch not in its place, the next server has all of it, and followers too."""
-    store = another(subject)
-    await store.open()
-    await with_old_records(store)
-
-    async def never(session: Session) -> None:
-        raise StoreError("killed here")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "_move", never)
-        await store.commit(large(2))
-        asked = [key for key, _ in large(2).puts] + [f"/old/{n}" for n in range(600)]
-        assert await store.read(asked[:1_000]) == dict(large(2).puts)
-        with pytest.raises(StoreError, match="killed here"):
-            await store.load()
-        with pytest.raises(CommitFailed, match="killed here"):
-            await store.commit(Batch(3))
-        await store.close()
-    assert f"{subject.prefix}/meta/rest" in subject.hand.keys(f"{subject.prefix}/meta/")
-    heir = another(subject)
-    await heir.open()
-    assert f"{subject.prefix}/meta/rest" not in subject.hand.keys(f"{subject.prefix}/meta/")
-    assert await live(heir) == dict(large(2).puts)
-    batch = await anext(heir.watch(1))
-    assert (list(batch.puts), list(batch.finishes)) == (list(large(2).puts), list(large(2).finishes))
-    await heir.commit(Batch(3))
-    await heir.close()
-
-
-@awaited
-async def test_what_follows_a_large_batch_comes_after_it(subject: EtcdSubject) -> None:
-    """Keys that a large batch is still moving to their place are overwritten by the next one, not by it."""
-    async with opened(subject) as store:
-        await with_old_records(store)
-        await store.commit(large(2))
-        await store.commit(Batch(3, deletes=[key for key, _ in large(2).puts]))
-        await store.commit(Batch(4, puts=[("/old/0", b"again")]))
-        assert await live(store) == {"/old/0": b"again"}
-
-
-@pytest.mark.requirement("INV-8")
-@awaited
-async def test_what_etcd_finds_too_large_is_refused_as_a_whole(subject: EtcdSubject) -> None:
-    """Long keys that end are written thrice: over etcd's 1.5 MiB it says so, and the store goes on."""
-    async with opened(subject) as store:
-        await store.commit(Batch(1))
-        ends = [(f"/{n}/" + "k" * 5_000, b"x" * 200) for n in range(180)]
-        with pytest.raises(CommitFailed, match="max-request-bytes"):
-            await store.commit(Batch(2, finishes=ends))
-        await store.commit(Batch(2, puts=[("/a", b"1")]))
-        assert await live(store) == {"/a": b"1"}
-
-
-@pytest.mark.slow
-@awaited
-async def test_a_load_is_taken_in_pages_that_fit(
-    subject: EtcdSubject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """More than an answer may hold is loaded all the same, in order and once."""
-    monkeypatch.setattr(reading, "PAGE_KEYS", 40)
-    value = b"x" * (1 << 20)
-    rows = [(f"/large/{n:02}", value) for n in range(35)] + [(f"/small/{n:03}", b"s") for n in range(300)]
-    async with opened(subject) as store:
-        for seq, row in enumerate(rows[:35], 1):
-            await store.commit(Batch(seq, puts=[row]))
-        await store.commit(Batch(36, puts=rows[35:]))
-        assert (await store.load()).records == rows
-        assert await store.read([key for key, _ in rows]) == dict(rows)
-
-
-# -- space
-
-
-@pytest.mark.requirement("CLUSTER-23")
-@awaited
-async def test_a_full_etcd_says_what_to_do(subject: EtcdSubject) -> None:
-    """Without space nothing is written, what is there can be read, and after the alarm it goes on."""
-    store = another(subject)
-    await store.open()
-    await store.commit(Batch(1, puts=[("/a", b"1")]))
-    subject.hand.full(True)
-    subject.is_full = True
-    with pytest.raises(CommitFailed, match=r"etcdctl alarm disarm"):
-        await store.commit(Batch(2))
-    assert await live(store) == {"/a": b"1"}
-    subject.heal()
-    await store.commit(Batch(2))
-    await store.close()
-
-
-@pytest.mark.requirement("CLUSTER-23")
-@awaited
-async def test_history_is_compacted_and_records_are_forgotten(
-    subject: EtcdSubject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Old revisions go, a span later; who follows from there, or from a forgotten batch, loads again."""
-    monkeypatch.setattr(upkeep, "COMPACTED_BYTES", 40_000)
-    before = subject.hand.revision()
-    async with opened(subject) as store:
-        for seq in range(1, 31):
-            await store.commit(Batch(seq, puts=[("/a", b"%05d" % seq * 1_000)]))
-        with pytest.raises(StoreError, match="compacted in etcd: load the store again"):
-            await anext(store.watch(0))
-        with pytest.raises(Exception, match="compacted"):
-            subject.hand.at(before)
-        assert (await anext(store.watch(29))).seq == 30
-        await store.forget(29)
-        assert subject.hand.keys(f"{subject.prefix}/events/") == [f"{subject.prefix}/events/{30:016}"]
-        with pytest.raises(StoreError, match="no longer kept"):
-            await anext(store.watch(20))
-        assert (await anext(store.watch(29))).seq == 30
-
-
-@pytest.mark.requirement("CLUSTER-23")
-@awaited
-async def test_records_end_by_themselves(subject: EtcdSubject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record of a batch is bound to an etcd lease; where that is gone, the next batch gets another."""
-    monkeypatch.setattr(upkeep, "SHARED_RECORDS", 3)
-    async with opened(subject) as store:
-        for seq in range(1, 6):
-            await store.commit(Batch(seq, puts=[("/a", b"%d" % seq)]))
-        leases = [subject.hand.lease_of(f"{subject.prefix}/events/{seq:016}") for seq in range(1, 6)]
-        assert leases[0] == leases[1] == leases[2] != leases[3] == leases[4]
-        assert subject.hand.lease_of(f"{subject.prefix}/live/a") == 0
-        for lease in set(leases):
-            subject.hand.revoke(lease)
-        assert subject.hand.keys(f"{subject.prefix}/events/") == []
-        with pytest.raises(CommitFailed, match="lease not found"):
-            await store.commit(Batch(6))
-        await store.commit(Batch(6))
-        assert await live(store) == {"/a": b"5"}
-
-
 # -- followers
 
 
@@ -373,7 +231,7 @@ async def test_a_follower_outlives_a_broken_network(subject: EtcdSubject) -> Non
     """Its stream is cut again and again; it sees each batch once, in order."""
     store = another(subject, endpoints=(subject.proxy.endpoint, subject.hand_endpoint), commit_s=20.0)
     await store.open()
-    reader = asyncio.create_task(_numbers(store, 60))
+    reader = asyncio.create_task(numbers(store, 60))
     for seq in range(1, 61):
         await store.commit(Batch(seq, puts=[("/a", b"%d" % seq)]))
         if seq % 10 == 0:
@@ -381,16 +239,6 @@ async def test_a_follower_outlives_a_broken_network(subject: EtcdSubject) -> Non
             await asyncio.sleep(0.05)
     assert await reader == list(range(1, 61))
     await store.close()
-
-
-async def _numbers(store: EtcdStore, last: int, seen: list[int] | None = None) -> list[int]:
-    """The numbers of the batches that a follower gets; they can be seen while it follows."""
-    seen = [] if seen is None else seen
-    async for batch in store.watch(0):
-        seen.append(batch.seq)
-        if batch.seq == last:
-            return seen
-    return seen
 
 
 # -- settings and errors

@@ -17,7 +17,7 @@ from leasehold.ports.archive import Archive
 from leasehold.ports.store import Batch, Store
 from leasehold.testing.archive_contract import ArchiveContract
 from leasehold.testing.store_contract import StoreContract, Trouble
-from tests.contract.etcd_subject import EtcdSubject, behind_a_network
+from tests.contract.etcd_subject import behind_a_network
 
 
 class _ArmedFaults(Faults):
@@ -152,9 +152,3 @@ def etcd_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.requirement("PROVE-1", "CLUSTER-21", "CLUSTER-28")
 class TestEtcd(StoreContract):
     """A real etcd with default settings, over mutual TLS."""
-
-    @pytest.fixture
-    def subject(self, etcd_network: Any) -> Iterator[EtcdSubject]:
-        subject = EtcdSubject(*etcd_network)
-        yield subject
-        subject.heal()

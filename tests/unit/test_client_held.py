@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from leasehold import LeaseLost, current_lease, lease
+from leasehold import LeaseLost, NotGranted, current_lease, lease
 from tests.unit.cli_scripted_server import (
     QUICK,
     Scripted,
@@ -177,6 +177,18 @@ def test_an_inner_lease_shares_the_outer_one(scripted: Scripted, caplog: pytest.
     assert len(scripted.wait_for("/release")) == 2
 
 
+def test_a_lease_that_another_thread_gave_back_is_shared_by_nobody(scripted: Scripted) -> None:
+    """What was taken here and given back elsewhere is over here as well: the next one asks for itself."""
+    held = lease(cost=30, export=False).acquire()
+    thread = threading.Thread(target=held.release)
+    thread.start()
+    thread.join()
+    assert (held.is_over, current_lease()) == (True, None)
+    with lease(cost=30) as own:
+        assert not own.is_shared
+    assert len(scripted.wait_for("/request", 2)) == 2
+
+
 def test_what_it_starts_shares_it(scripted: Scripted) -> None:
     """The main thread's lease is exported to what the process starts; elsewhere `env()` is passed on."""
     with lease(cost=30) as held:
@@ -233,6 +245,28 @@ async def test_tasks_of_an_event_loop_each_have_their_own(scripted: Scripted) ->
         before = len(scripted.wait_for(f"/{held.id}/heartbeat"))
         scripted.wait_for(f"/{held.id}/heartbeat", before + 2)  # This blocks the loop.
     scripted.wait_for("/release", 5)
+
+
+async def test_a_wait_on_an_event_loop_ends_like_any_other(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience that ends, a server that is away, LEASEHOLD=off, an offer that lapsed."""
+    scripted.on["POST", "/request"] = lambda body: (200, DENIAL)
+    with pytest.raises(NotGranted, match="no room now"):
+        await lease(cost=40, wait=0).acquire_async()
+    grants = [granted("lease-1", 7), granted("lease-2", 8)]
+    scripted.on["POST", "/request"] = lambda body: (200, grants.pop(0))
+    scripted.on = {("POST", "/lease-1/heartbeat"): lambda body: EXPIRED, **scripted.on}
+    async with lease(cost=40) as held:
+        assert held.id == "lease-2"
+    async with lease(cost=40, server="unix:/nowhere/at/all", when_down="run") as held:
+        assert held.is_bare
+    with pytest.raises(NotGranted) as caught:
+        await lease(cost=40, server="unix:/nowhere/at/all", when_down="fail").acquire_async()
+    assert caught.value.kind == "unreachable"
+    monkeypatch.setenv("LEASEHOLD", "off")
+    async with lease(cost=40) as held:
+        assert held.is_bare
 
 
 async def test_a_cancelled_wait_gives_its_place_up(scripted: Scripted) -> None:

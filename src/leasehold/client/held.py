@@ -93,14 +93,13 @@ class Lease:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has been given back."""
+        """Whether it has been given back, here; a forked child gives back its share alone."""
         return self._released
 
     def actors(self) -> list[Actor]:
         """What it stands on, its own first. In a forked child nobody keeps them: it looks for itself."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._released = True
             found = [Watched(actor.standing.held) for actor in self._all()]
             self._own, self._around = None, list(found)
             if self.endpoint is not None:
@@ -263,8 +262,9 @@ class Lease:
     def _end(self, outcome: str) -> Kept | None:
         """Begin to give it back; what is to be waited for, if anything."""
         _leave(self)
-        if self._released or self._pid != os.getpid():
+        if self._released:
             return None
+        self.actors()
         self._released = True
         if self._exported is not None and os.environ.get(nested.VARIABLE) == self._exported[0]:
             if self._exported[1] is None:
@@ -353,7 +353,10 @@ os.register_at_fork(after_in_child=_forked)
 
 def current_lease() -> Lease | None:
     """The lease under which this code runs, in this thread or task; None where there is none."""
-    return _CURRENT.get()
+    found = _CURRENT.get()
+    while found is not None and found.is_over:  # Given back elsewhere, by another thread for example.
+        found = found._before
+    return found
 
 
 def enter(held: Lease) -> Lease:
@@ -364,7 +367,7 @@ def enter(held: Lease) -> Lease:
 
 def _leave(held: Lease) -> None:
     """The one around it is the current one again; where others were entered since, they stay."""
-    if _CURRENT.get() is held:
+    if current_lease() is held:
         _CURRENT.set(held._before)
 
 

@@ -33,7 +33,6 @@ DRAIN_S = 1.0
 SMALL, NAP_S = 4_096, 0.002
 """A command that prints byte by byte is read in gulps: the pipe fills meanwhile."""
 OOM_SCORE = b"-500"
-INFINITE = float("inf")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -89,6 +88,7 @@ class Shim:
         self._left_behind = 0
         self._stop_by_s: float | None = None
         self._is_stopped = False
+        self._heard: set[int] = set()
         self._kill_s: float | None = None
         self._looked_s = 0.0
         self._started_wall_ms = _wall_ms()
@@ -118,12 +118,13 @@ class Shim:
             # Else a signal could find our handlers in the child.
             signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
             self._pid = os.fork()
+            if self._pid == 0:
+                child.become(self._order, pipes, trouble_write, parent)
         except OSError as error:
             self._verdict = ("not_started", None, f"no process could be made for it: {error.strerror}")
             return
-        if self._pid == 0:
-            child.become(self._order, pipes, trouble_write, parent)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.close(trouble_write)
         pipes.close_inner()
         for descriptor, stream in ((pipes.out_read, OUT), (pipes.err_read, ERR)):
@@ -152,8 +153,7 @@ class Shim:
         if self._pid:
             while self._status is None:
                 self._turn(LOOK_S)
-                if self._stop_by_s is not None and _now_s() >= self._stop_by_s:
-                    self._kill()
+                self._press()
             self._end_the_rest()
             self._drain()
         self._log.close()
@@ -161,10 +161,8 @@ class Shim:
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for output, an end or a word, or the time; take what there is."""
-        if self._kill_s is not None:
+        if self._stop_by_s is not None:
             timeout_s = min(timeout_s, AGAIN_S)
-        elif self._stop_by_s is not None:
-            timeout_s = min(timeout_s, max(0.0, self._stop_by_s - _now_s()))
         for descriptor, _ in self._poll.poll(timeout_s * 1_000):
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):
@@ -221,33 +219,35 @@ class Shim:
         by_s = _now_s() + grace_ms / 1_000
         self._stop_by_s = by_s if self._stop_by_s is None else min(by_s, self._stop_by_s)
         self._is_stopped = self._is_stopped or self._status is None
-        self._place.go_on()
-        self._place.send(signal.SIGTERM, signal.SIGCONT)
 
-    def _kill(self) -> int:
+    def _press(self) -> None:
+        """Once it is to end: SIGTERM for each of it, also for what is forked meanwhile; then SIGKILL."""
+        if self._stop_by_s is None:
+            return
+        if _now_s() < self._stop_by_s:
+            self._place.go_on()
+            self._heard |= self._place.send(signal.SIGTERM, signal.SIGCONT, spared=self._heard)
+            return
         if self._kill_s is None:
             self._kill_s = _now_s()
-        return self._place.kill()
+        self._place.kill()
 
     def _end_the_rest(self) -> None:
         """What outlives the command (the tail of a pipeline, a daemon): let it end, tell it to, kill it.
 
         One grace for each of the first two.
         """
-        told_s = _now_s() + self._order.grace_ms / 1_000
-        is_told = self._stop_by_s is not None
+        grace_s = self._order.grace_ms / 1_000
+        told_s = _now_s() + grace_s
         while members := self._place.members():
-            now_s = _now_s()
-            if not is_told and now_s >= told_s:
-                is_told = True
-                self._stop_by_s = min(self._stop_by_s or INFINITE, now_s + self._order.grace_ms / 1_000)
-                self._place.go_on()
-                self._left_behind = self._place.send(signal.SIGTERM, signal.SIGCONT)
-            if self._stop_by_s is not None and now_s >= self._stop_by_s:
+            if self._stop_by_s is None and _now_s() >= told_s:
+                self._stop_by_s = _now_s() + grace_s
+                self._left_behind = len(members)
+            if self._kill_s is not None:
                 self._left_behind = max(self._left_behind, len(members))
-                self._kill()
-            if self._kill_s is not None and now_s - self._kill_s > KILL_S:
-                return
+                if _now_s() - self._kill_s > KILL_S:
+                    return
+            self._press()
             self._turn(AGAIN_S)
         self._reap()
 

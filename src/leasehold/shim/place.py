@@ -47,10 +47,10 @@ class Place:
             with contextlib.suppress(OSError), open(self._order.thaw_file, "w", encoding="ascii") as file:
                 file.write(self._order.thaw_text)
 
-    def send(self, *numbers: signal.Signals) -> int:
-        """Signal all of it; how many there were."""
+    def send(self, *numbers: signal.Signals, spared: set[int] | frozenset[int] = frozenset()) -> set[int]:
+        """Signal all of it that is not spared; who there was."""
         handles = {}
-        for pid in self.members():
+        for pid in set(self.members()) - spared:
             try:
                 handles[pid] = os.pidfd_open(pid)
             except ProcessLookupError:
@@ -67,15 +67,15 @@ class Place:
         finally:
             for handle in handles.values():
                 os.close(handle)
-        return len(living)
+        return living
 
-    def kill(self) -> int:
-        """End all of it, at once; how many there were. To be called again until there are none."""
+    def kill(self) -> None:
+        """End all of it, at once. To be called again until there is none."""
         self.go_on()
         if self._order.kill_file:
             with contextlib.suppress(OSError), open(self._order.kill_file, "w", encoding="ascii") as file:
                 file.write("1")
-        return self.send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
 
     # -- how much
 

@@ -15,7 +15,7 @@ import pytest
 from leasehold.model.run import Command, Ended, Fault, LogPart, RunKey, Stream
 from leasehold.ports.runner import RunFailed, Runner
 
-ENDS_S = 30.0
+ENDS_S = 100.0
 """How long anything may take that takes some milliseconds on an idle machine."""
 
 
@@ -120,7 +120,7 @@ class RunnerContract:
             started = await runner.start(self.command(subject, Deed(code)))
             assert started.ended is None or not ends.told
             ended = started.ended or await ends.of(started.key)
-            assert (ended.exit_code, ended.signal, ended.fault) == (code, "", None)
+            assert (ended.exit_code, ended.signal, ended.fault) == (code, "", None), ended
             assert ended.ended_wall_ms >= ended.started_wall_ms > 0
             assert await runner.result(started.key) == ended
             assert len(ends.told) == (started.ended is None)
@@ -168,7 +168,7 @@ class RunnerContract:
             assert await runner.result(command.key) is None
             await runner.stop(command.key)
             ended = await ends.of(command.key)
-            assert (ended.exit_code, ended.signal, ended.fault) == (None, "SIGTERM", Fault.STOPPED)
+            assert (ended.exit_code, ended.signal, ended.fault) == (None, "SIGTERM", Fault.STOPPED), ended
             await runner.stop(command.key)
 
     @pytest.mark.requirement("QUEUE-15")
@@ -185,7 +185,7 @@ class RunnerContract:
             assert await runner.result(command.key) is None
             await runner.stop(command.key, 100)
             ended = await ends.of(command.key)
-            assert (ended.exit_code, ended.signal, ended.fault) == (None, "SIGKILL", Fault.STOPPED)
+            assert (ended.exit_code, ended.signal, ended.fault) == (None, "SIGKILL", Fault.STOPPED), ended
 
     @pytest.mark.requirement("QUEUE-15")
     async def test_a_missing_program_is_127(self, subject: Subject) -> None:
@@ -195,7 +195,7 @@ class RunnerContract:
             await runner.attach(ends)
             started = await runner.start(self.command(subject, Deed(missing=True)))
             ended = started.ended or await ends.of(started.key)
-            assert (ended.exit_code, ended.fault) == (127, Fault.NOT_FOUND)
+            assert (ended.exit_code, ended.fault) == (127, Fault.NOT_FOUND), ended
             assert "no such program" in ended.error
 
     @pytest.mark.requirement("QUEUE-13")
@@ -240,7 +240,7 @@ class RunnerContract:
             if not is_away:
                 await subject.lose_shim(runner, command.key)
                 ended = await ends.of(command.key)
-                assert (ended.exit_code, ended.signal, ended.fault) == (None, "", Fault.SHIM_LOST)
+                assert (ended.exit_code, ended.signal, ended.fault) == (None, "", Fault.SHIM_LOST), ended
         if is_away:
             await subject.lose_shim(runner, command.key)
         async with subject.runner() as runner:

@@ -47,3 +47,9 @@ def work(kind: str, name: str) -> None:
             held.report(0.5, "at work")
         time.sleep(0.05)
     note("end", name)
+
+
+def whose() -> str:
+    """The id of the lease that this runs under, "" without one."""
+    held = current_lease()
+    return held.id if held is not None else ""

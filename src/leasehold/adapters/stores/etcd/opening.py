@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from leasehold.adapters.stores.etcd.settings import EtcdSettings
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def etcd_store(settings: EtcdSettings, clock: Clock) -> EtcdStore:
     """A store, not open yet. StoreError: settings that can't be used, or a library that is not installed."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Its own lines on stderr say what our errors say.
     try:
         from leasehold.adapters.stores.etcd.store import EtcdStore
     except ImportError as exc:
