@@ -22,12 +22,11 @@ from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
 from leasehold.core.jobs import Entry
 from leasehold.core.state import JOBS, Outcome, Stamp, State
-from leasehold.model.charge import Charge
 from leasehold.model.errors import Conflict, Invalid, NotFound, NotPermitted
 from leasehold.model.event import Event
 from leasehold.model.ids import to_number
 from leasehold.model.job import RUNNER, Job, JobState
-from leasehold.model.lease import Ask, Lease, LeaseState
+from leasehold.model.lease import Lease, LeaseState
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
@@ -241,7 +240,7 @@ class Claims:
         if free <= 0 or state.view is None:
             outcome.answer = []
             return outcome
-        fits = _Fits(lease.ask.charge, session.concurrency)
+        fits = claim.Share(lease.ask.charge, session.concurrency)
         totals = state.view.totals
 
         def suits(entry: Any) -> bool:
@@ -354,29 +353,6 @@ class Claims:
         self.demand.took_up(job.worker)
         await self._ledger.record_settled(JOBS, number)
         return job
-
-
-class _Fits:
-    """Whether a job may run under a session that is charged so, beside as many of its like."""
-
-    def __init__(self, charge: Charge, concurrency: int) -> None:
-        self._charge = charge
-        self._concurrency = concurrency
-        self._known: dict[Charge, bool] = {}
-
-    def __call__(self, ask: Ask) -> bool:
-        charge = ask.charge
-        known = self._known.get(charge)
-        if known is None:
-            all_of, times = self._charge, self._concurrency
-            known = self._known[charge] = (
-                charge.units * times <= all_of.units
-                and charge.cpu_millicores * times <= (all_of.cpu_millicores or charge.cpu_millicores * times)
-                and charge.memory_bytes * times <= all_of.memory_bytes
-                and charge.disk_bytes * times <= all_of.disk_bytes
-                and not charge.named
-            )
-        return known
 
 
 def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:

@@ -99,7 +99,6 @@ class Submissions:
         filed = await self._file(principal, drafts, call, len(items))
         for place, one in filed:
             answers[place] = wire.Taken(job_id(one.number), str(one.state), one.existing)
-        self.eligible()
         taken = len(filed)
         if not body.jobs and answers[0].code:
             raise _error_of(answers[0])
@@ -173,6 +172,7 @@ class Submissions:
                     self.cold.remember(one.number, draft.cold)
             if durable is not None:
                 waits.append(durable)
+        self.eligible()  # Whoever takes them is told in the same commit.
         for durable in waits:
             await durable
         for _, one in found:

@@ -92,3 +92,26 @@ def _is_enough(holds: Callable[[Ask], bool], ask: Ask, held: dict[Ask, bool]) ->
     if known is None:
         known = held[ask] = holds(ask)
     return known
+
+
+class Share:
+    """Whether a job may run under a session that is charged so, beside as many of its like."""
+
+    def __init__(self, charge: Charge, concurrency: int) -> None:
+        self._charge = charge
+        self._concurrency = concurrency
+        self._known: dict[Charge, bool] = {}
+
+    def __call__(self, ask: Ask) -> bool:
+        charge = ask.charge
+        known = self._known.get(charge)
+        if known is None:
+            all_of, times = self._charge, self._concurrency
+            known = self._known[charge] = (
+                charge.units * times <= all_of.units
+                and charge.cpu_millicores * times <= (all_of.cpu_millicores or charge.cpu_millicores * times)
+                and charge.memory_bytes * times <= all_of.memory_bytes
+                and charge.disk_bytes * times <= all_of.disk_bytes
+                and not charge.named
+            )
+        return known
