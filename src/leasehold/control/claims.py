@@ -33,6 +33,10 @@ from leasehold.model.settings import PolicySettings
 from leasehold.wire import claim as wire
 
 UNDER_SESSION_MAX = 1_000
+
+CLAIM_BYTES = 8 << 20
+"""Payloads of one claim: what is over it comes with the next."""
+
 RETRY_S = 5
 """When a poller that got nothing is told to come back; its place keeps room until then + 2 s."""
 
@@ -241,7 +245,7 @@ class Claims:
             outcome.answer = []
             return outcome
         fits = claim.Share(lease.ask.charge, session.concurrency)
-        totals = state.view.totals
+        totals, jobs = state.view.totals, state.jobs
 
         def suits(entry: Any) -> bool:
             return wants.suits(entry.ask) and getattr(entry, "gang", 1) == 1
@@ -260,8 +264,9 @@ class Claims:
             gate,
             min(limit, free),
             holds=fits,
+            bytes_of=lambda entry: jobs[entry.number].size,
+            bytes_max=CLAIM_BYTES,
         )
-        jobs = state.jobs
         outcome.answer = execution.claim_under(
             lease, [jobs[entry.number] for entry in entries], worker, stamp, outcome
         )

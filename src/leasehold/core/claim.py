@@ -37,6 +37,8 @@ def under_session(
     limit: int,
     *,
     holds: Callable[[Ask], bool] | None = None,
+    bytes_of: Callable[[Entry], int] | None = None,
+    bytes_max: int = 0,
 ) -> tuple[list[Entry], list[Flow]]:
     """Up to `limit` entries in the order of their turns, and the flows that they change.
 
@@ -44,13 +46,14 @@ def under_session(
     first entry: `suits` whether the worker does this kind for this holder at all (never where there is no
     kind, so that no request for a lease is claimed), `gate` what keeps such entries from starting. `holds`
     tells, once for each ask, whether the session's lease is enough for it: who asks for more is passed over
-    alone. A claim that takes nothing changes nothing.
+    alone. Where `bytes_of` is given, what is taken has at most `bytes_max` together, or is one. A claim that
+    takes nothing changes nothing.
     """
     walk = line.walk(flows, settings, now_ms, cost)
     taken: list[Entry] = []
     judged: set[Row] = set()
     held: dict[Ask, bool] = {}
-    passed = 0
+    passed = size = 0
     while len(taken) < limit:
         entry = walk.next()
         if entry is None:
@@ -61,6 +64,9 @@ def under_session(
                 continue
             judged.add(row)
         if holds is None or _is_enough(holds, entry.ask, held):
+            size += bytes_of(entry) if bytes_of is not None else 0
+            if size > bytes_max and bytes_of is not None and taken:
+                break
             walk.take()
             taken.append(entry)
             continue
