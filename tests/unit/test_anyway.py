@@ -126,3 +126,11 @@ def test_a_gate_of_one_lane_does_not_stand_before_another() -> None:
     ]
     made = plan(entries, quiet(70), owner=InForce(lenient=True))
     assert [each.number for each in made.grants] == [1]
+
+
+@pytest.mark.requirement("LEASE-14", "QUEUE-8")
+def test_what_is_throttled_is_not_hidden_by_what_would_be_stopped() -> None:
+    """While the machine is busy, network work that gives way by a throttle starts; what stops does not."""
+    network = ask(10, quiet_gate=False, constraints=(Constraint.NETWORK_HEAVY,))
+    stops, pauses = (msgspec.structs.replace(network, on_busy=on) for on in (OnBusy.STOP, OnBusy.PAUSE))
+    assert [each.number for each in plan([waiter(0, stops), waiter(1, pauses)], busy()).grants] == [1]

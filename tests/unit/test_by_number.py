@@ -1,42 +1,51 @@
-"""Records by number: a mapping whose parts grow one after the other."""
+"""Records by number: a mapping in pages, none of which is ever large."""
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from leasehold.core.by_number import BLOCK_BITS, SHARD_MASK, ByNumber
-
-
-def test_it_maps_numbers() -> None:
-    """What a dict does: add, replace, look up, take out, count, walk."""
-    records: ByNumber[str] = ByNumber()
-    assert not records
-    numbers = [at << BLOCK_BITS - 1 for at in range(5 * SHARD_MASK)]
-    for number in numbers:
-        records[number] = str(number)
-    records[numbers[0]] = "first"
-    assert len(records) == len(numbers)
-    assert records
-    assert sorted(records) == numbers
-    assert min(records.items()) == (0, "first")
-    assert sorted(records.values()) == sorted(["first", *map(str, numbers[1:])])
-    assert records.get(numbers[0]) == records[numbers[0]] == "first"
-    assert numbers[1] in records
-    assert records.pop(numbers[1]) == str(numbers[1])
-    assert records.pop(numbers[1]) is None
-    assert numbers[1] not in records
-    del records[numbers[2]]
-    assert records.get(numbers[2]) is None
-    with pytest.raises(KeyError):
-        records[numbers[2]]
+from leasehold.core.by_number import PAGE_BITS, ByNumber
 
 
 @pytest.mark.requirement("QUEUE-8", "PROVE-11")
-def test_no_two_parts_grow_at_once() -> None:
-    """Numbers that follow each other fill one part after the other, so their growth is spread."""
-    records: ByNumber[None] = ByNumber()
-    for number in range(1 << BLOCK_BITS):
-        records[number] = None
-    assert sum(map(bool, records.shards)) == 1
-    records[1 << BLOCK_BITS] = None
-    assert sum(map(bool, records.shards)) == 2
+def test_it_maps_numbers_as_a_dict_does() -> None:
+    """Add, replace, look up, take out, count and walk, over several pages; empty ones are gone."""
+    dice = random.Random(4)
+    records: ByNumber[str] = ByNumber()
+    model: dict[int, str] = {}
+    numbers = [dice.randrange(5 << PAGE_BITS) for _ in range(300)]
+    for step in range(3_000):
+        number = dice.choice(numbers)
+        if dice.random() < 0.5:
+            records[number] = model[number] = str(step)
+        elif dice.random() < 0.5:
+            assert records.pop(number) == model.pop(number, None)
+        elif number in model:
+            del records[number], model[number]
+        assert (number in records) == (number in model)
+        assert records.get(number) == model.get(number)
+        assert len(records) == len(model)
+    assert bool(records) == bool(model)
+    assert dict(records.items()) == model
+    assert sorted(records) == sorted(model)
+    assert sorted(records.values()) == sorted(model.values())
+    pages = [number >> PAGE_BITS for number in records]
+    assert pages == sorted(pages)
+    for number in list(model):
+        assert records[number] == model[number]
+        del records[number]
+    assert not records.pages
+
+
+def test_what_is_not_there_is_a_key_error() -> None:
+    """As of a dict, whether its page is there or not; what is no number is not in it."""
+    records: ByNumber[str] = ByNumber()
+    records[1] = "one"
+    for number in (2, 1 << PAGE_BITS):
+        with pytest.raises(KeyError):
+            records[number]
+        with pytest.raises(KeyError):
+            del records[number]
+    assert "one" not in records

@@ -180,6 +180,17 @@ def test_an_offer_that_lapsed_is_asked_for_anew(scripted: Scripted) -> None:
         assert held.id == "lease-2"
 
 
+def test_a_grant_that_could_not_be_confirmed_is_given_back(scripted: Scripted) -> None:
+    """A server that grants and then falls silent may hold it for us: it gets it back when it hears again."""
+    grants = [granted("lease-1", 7), granted("lease-2", 8)]
+    scripted.on["POST", "/request"] = lambda body: (200, grants.pop(0))
+    silent = ("POST", "/lease-1/heartbeat")
+    scripted.on = {silent: lambda body: problem(503, "UNAVAILABLE", "not now"), **scripted.on}
+    with lease(cost=1) as held:
+        assert held.id == "lease-2"
+        assert scripted.wait_for("/lease-1/release")[0]["fencing_token"] == 7
+
+
 def test_errors_survive_pickling() -> None:
     """Result backends and process pools send exceptions on; nothing of them is lost."""
     denied = pickle.loads(pickle.dumps(NotGranted("no", "gave_up", DENIAL, 0, "tkt-1")))

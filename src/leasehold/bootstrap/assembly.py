@@ -30,7 +30,7 @@ from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
 from leasehold.api.services import Services
 from leasehold.api.session import Sessions
 from leasehold.bootstrap.certificate import tls_of
-from leasehold.bootstrap.machine import cgroup_home, secrets, totals_of, uid_of
+from leasehold.bootstrap.machine import RUNS, cgroup_home, secrets, totals_of, uid_of
 from leasehold.config import Loaded
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
@@ -69,9 +69,6 @@ from leasehold.runtime.telemetry import Telemetry
 from leasehold.runtime.zone import local_zone
 
 log = get_logger(__name__)
-
-RUNS = "runs"
-"""The folder of commands that run or have run, within the data folder."""
 
 
 class StartError(Exception):

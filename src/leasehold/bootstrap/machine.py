@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from leasehold.adapters.hosts.linux import LinuxHost
+from leasehold.adapters.hosts.run_folder import places_of
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.model.charge import Totals
 from leasehold.model.lease import UNLIMITED
 from leasehold.model.run import RunnerCapabilities
 from leasehold.model.work import Containment, WorkQuery
 from leasehold.runtime.redaction import SECRET_KEY
+
+RUNS = "runs"
+"""The folder of commands that run or have run, within the data folder."""
 
 FULL_BYTES = 1 << 20
 """With less room than this, an error of the store at start is taken for a full disk, and waited for."""
@@ -36,14 +40,19 @@ def runs() -> RunnerCapabilities:
 
 
 def let_go(data: Path) -> None:
-    """Thaw and loosen all work that a server of this data folder has left in its places; no limit stays."""
+    """Thaw and loosen all work that a server of this data folder has left in its places.
+
+    No limit stays but those of commands: they run on, and are found again.
+    """
     work = LinuxWork(cgroup_home(data))
     brakes = work.brakes()
     left = [WorkQuery(lease_id, cgroup=lease_id) for lease_id in brakes.held()]
     brakes.thaw(left)
     brakes.loosen(left)
+    of_commands = places_of(data / RUNS)
     for place in work.places():
-        work.limit(place, UNLIMITED)
+        if place not in of_commands:
+            work.limit(place, UNLIMITED)
 
 
 def detect() -> tuple[str, str]:

@@ -174,9 +174,14 @@ class Kept(_Reporter):
             self._renew_due_s = elapsed_s() + self._upkeep.delay_s()
             self.confirmed.set_result(True)
             return 0.0 if self._release is not None else self._upkeep.delay_s()
-        if status in GONE or now_s >= self._confirm_until_s:
+        if status in GONE:
             self.confirmed.set_result(False)
             return None
+        if now_s >= self._confirm_until_s:  # It may be held all the same: nobody is to wait for it to expire.
+            if self._release is None:
+                self.give_back({"outcome": "the server fell silent before the work began"})
+            self.confirmed.set_result(False)
+            return RETRY_S
         return 0.1
 
     def _bind(self, connection: Connection) -> None:

@@ -6,13 +6,14 @@ What runs is the port's matter (`ports/runner.py`): it outlives this server, whi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
 import structlog
 
 from leasehold.control.cold import ColdParts
+from leasehold.control.commands import command_of, end_of
 from leasehold.control.demand import RUNNERS_WANTS, Demand, Taker
 from leasehold.control.live import LiveLeases
 from leasehold.core import attempt, execution
@@ -22,18 +23,14 @@ from leasehold.core.job import join
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
-from leasehold.model.job import AT_WORK, End, ErrorClass, Job, JobSpec, JobState
-from leasehold.model.lease import Lease, LeaseState, Usage
-from leasehold.model.run import Command, Ended, Fault, RunKey, Started
+from leasehold.model.job import AT_WORK, End, ErrorClass, Job, JobState
+from leasehold.model.lease import UNLIMITED, Lease, LeaseState, Limits
+from leasehold.model.run import Ended, Fault, RunKey, Started
 from leasehold.ports.runner import RunFailed, Runner
-from leasehold.wire.job import ExecIn
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE_MAX = 10_000
-NEVER_AGAIN = frozenset({Fault.NOT_FOUND, Fault.NOT_EXECUTABLE, Fault.NO_FOLDER})
-"""Another attempt would end the same."""
-
 AGAIN_MS = 10_000
 """How long a command waits that could not be started for want of something of the machine's."""
 
@@ -60,6 +57,9 @@ class RunnerService:
         self._running: dict[str, RunKey] = {}
         self._members: dict[tuple[int, int], dict[int, Ended]] = {}
         self._to_tell: dict[RunKey, Ended] = {}
+        self._to_take: dict[RunKey, tuple[Job, Started]] = {}
+        self._live: set[RunKey] = set()
+        self._one_ended = asyncio.Event()
         self._taker = Taker(life.RUNNER, life.RUNNER, RUNNERS_WANTS, 0, offers=True)
         self._taker.on_taken = lambda handed: self._spawn(self._start(*handed))
 
@@ -68,6 +68,7 @@ class RunnerService:
     async def attach(self) -> None:
         """Find what runs and what ended meanwhile, then take commands."""
         found = {started.key: started for started in await self.runner.attach(self._told)}
+        self._live = {key for key, started in found.items() if started.ended is None}
         for job in list(self._ledger.state.jobs.values()):
             if job.state in (JobState.DISPATCHING, JobState.RUNNING) and job.worker == life.RUNNER:
                 await self._found(job, [found.pop(key, None) for key in keys_of(job)])
@@ -116,6 +117,10 @@ class RunnerService:
                 self._leases.timers.set(lease_id, live.deadline_ms)
         for key, ended in list(self._to_tell.items()):
             self._tell(key, ended)
+        for job, started in list(self._to_take.values()):
+            del self._to_take[started.key]
+            if started.key in self._live:
+                self._spawn(self._taken_up(job, started))
 
     def committed(self, events: Sequence[Event]) -> None:
         """Who is to end is told so: a revoked lease, a cancelled job."""
@@ -143,18 +148,22 @@ class RunnerService:
         if spec is None:
             self._refused(job, "its command can't be read", ErrorClass.PERMANENT)
             return
+        await self._former_gone(job)
         for key, lease_id in zip(keys_of(job), job.leases, strict=True):
             lease = self._ledger.state.leases.get(lease_id)
             if lease is None:
                 return  # It has been taken back meanwhile.
             try:
+                self._live.add(key)
                 started = await self.runner.start(command_of(job, key, lease, spec))
             except RunFailed as error:
+                self._live.discard(key)
                 again = error.code == "NOT_STARTED"
                 error_class = ErrorClass.RETRYABLE if again else ErrorClass.PERMANENT
                 self._refused(job, error.sentence, error_class)
                 return
             except (msgspec.MsgspecError, ValueError) as error:
+                self._live.discard(key)
                 self._refused(job, str(error), ErrorClass.PERMANENT)
                 return
             await self._taken_up(job, started)
@@ -172,6 +181,7 @@ class RunnerService:
             return
         work = (started.process,) if started.process is not None else ()
         admitted = await self._leases.bindings.admit(lease, work) if work else None
+        held = await self._held(job, started)
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             job_now, lease_now = state.jobs.get(job.number), state.leases.get(lease_id)
@@ -184,6 +194,7 @@ class RunnerService:
                 work=work,
                 cgroup=admitted.cgroup if admitted is not None else "",
                 caller=started.shim,
+                limits=held,
             )
             if job_now.state is JobState.DISPATCHING:
                 join(outcome, execution.taken_up(job_now, stamp))
@@ -193,7 +204,8 @@ class RunnerService:
         try:
             bound = await self._ledger.execute(decide)
         except LeaseholdError as error:
-            log.info("run_not_taken_up", run=started.key.name, why=str(error))
+            log.info("put_off", run=started.key.name, why=str(error))
+            self._to_take[started.key] = (job, started)
             return
         running = state.jobs.get(job.number)
         if running is not None:
@@ -202,6 +214,26 @@ class RunnerService:
             await self._stop(started.key, 0)
         elif bound.state is LeaseState.REVOKING:
             await self._stop(started.key, self._settings().lease.grace_ms)
+
+    async def _held(self, job: Job, started: Started) -> Limits:
+        """What the kernel holds it to, as far as it really does."""
+        spec = (await self._cold.specs([job.number])).get(job.number)
+        lease = self._ledger.state.leases.get(job.leases[started.key.member])
+        if spec is None or lease is None:
+            return UNLIMITED
+        command = command_of(job, started.key, lease, spec)
+        cpu = command.cpu_millicores if "cpu_millicores" in started.held else 0
+        return Limits(cpu, command.memory_bytes if "memory_bytes" in started.held else 0)
+
+    async def _former_gone(self, job: Job) -> None:
+        """No run of an earlier attempt lives when the next one starts, whatever went wrong with it."""
+        while former := [
+            key for key in self._live if key.number == job.number and key.generation < job.generation
+        ]:
+            self._one_ended.clear()
+            for key in former:
+                await self._stop(key, 0)
+            await self._one_ended.wait()
 
     def _refused(self, job: Job, why: str, error_class: ErrorClass) -> None:
         """It could not be started: never, or not now. Members that run already are told to stop."""
@@ -237,6 +269,8 @@ class RunnerService:
 
     def _told(self, key: RunKey, ended: Ended) -> None:
         """A run has ended. A gang has ended with its last member; the first that fails ends the others."""
+        self._live.discard(key)
+        self._one_ended.set()
         job = self._ledger.state.jobs.get(key.number)
         if job is not None and job.generation == key.generation and job.terms.gang > 1:
             members = self._members.setdefault((key.number, key.generation), {})
@@ -303,11 +337,16 @@ class RunnerService:
             job = taken.answer
         end = end_of(ended)
         is_revoked = lease is not None and lease.state in (LeaseState.REVOKING, LeaseState.REVOKED)
-        if ended.exit_code == 0 and ended.fault is not Fault.STOPPED:
+        if ended.exit_code == 0 and ended.fault is None:
             over = attempt.done(outcome, job, end, stamp)
         elif job.cancel:
             end = attempt.with_(end, error=job.cancel)
             over = attempt.ended(outcome, job, JobState.CANCELED, end, stamp)
+        elif ended.fault is Fault.NOT_STARTED:  # Nothing of it ran: no attempt.
+            again_ms, attempts = stamp.now_ms + AGAIN_MS, job.attempts - 1
+            over = attempt.requeued(
+                outcome, job, "NOT_STARTED", end, stamp, not_before_ms=again_ms, attempts=attempts
+            )
         elif ended.fault in (Fault.SHIM_LOST, Fault.MACHINE_LOST):
             over = attempt.lost(outcome, job, ended.error or str(ended.fault), state, stamp, end)
         elif is_revoked and lease is not None:
@@ -322,56 +361,3 @@ class RunnerService:
 def keys_of(job: Job) -> list[RunKey]:
     """The runs of its attempt: one, or of a gang one for each member."""
     return [RunKey(job.number, job.generation, rank) for rank in range(job.terms.gang)]
-
-
-def command_of(job: Job, key: RunKey, lease: Lease, spec: JobSpec) -> Command:
-    """The command of a job, or of one member of its gang. Raises msgspec.ValidationError, ValueError."""
-    wanted = msgspec.json.decode(spec.payload, type=ExecIn)
-    charge, limits = lease.ask.charge, wanted.limits
-    extra: Mapping[str, str] = {
-        "LEASEHOLD_LEASE": f"{lease.lease_id}:{lease.token}",
-        "LEASEHOLD_JOB": job_id(job.number),
-        "LEASEHOLD_ATTEMPT": str(job.attempts + (job.state is JobState.DISPATCHING)),
-        **({"LEASEHOLD_ARRAY_INDEX": str(job.index)} if job.index else {}),
-    }
-    if job.terms.gang > 1:
-        gang = {"LEASEHOLD_GANG_RANK": str(key.member), "LEASEHOLD_GANG_SIZE": str(job.terms.gang)}
-        extra = {**extra, **gang}
-    env = {**spec.env, **extra}
-    return Command(
-        key,
-        tuple(_raw(each) for each in wanted.argv),
-        _raw(wanted.cwd),
-        tuple((_raw(name), _raw(value)) for name, value in env.items()),
-        spec.uid,
-        lease.lease_id,
-        limits.cpu_millicores or charge.cpu_millicores,
-        limits.memory_bytes or charge.memory_bytes,
-        limits.pids or 0,
-        wanted.grace_sec * 1000,
-        limits.log_bytes,
-        wanted.terminal,
-    )
-
-
-def _raw(text: str) -> bytes:
-    """Bytes as the kernel has them: what is no UTF-8 comes over the wire as surrogates."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def end_of(ended: Ended) -> End:
-    """How a run ended, as the job remembers it."""
-    error = ended.error
-    if not error and ended.exit_code:
-        error = f"exit code {ended.exit_code}"
-    elif not error and ended.signal:
-        error = f"ended by {ended.signal}"
-    error_class: ErrorClass | None = None
-    if ended.fault is Fault.OUT_OF_MEMORY:
-        error_class = ErrorClass.OUT_OF_MEMORY
-    elif ended.fault in NEVER_AGAIN:
-        error_class = ErrorClass.PERMANENT
-    elif error:
-        error_class = ErrorClass.RETRYABLE
-    usage = Usage(ended.cpu_ms, ended.memory_peak_bytes, 0, ended.memory_kills)
-    return End(error, error_class, b"", ended.exit_code, ended.signal, usage)

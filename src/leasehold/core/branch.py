@@ -50,15 +50,15 @@ def shape_of(ask: Ask) -> Shape:
         rounded(charge.disk_bytes),
         charge.named,
         ask.node,
-        ask.waits_for_quiet
-        and 1 + (ask.priority > Priority.NORMAL),  # An `allow` window lets only one start.
+        # An `allow` window lets NORMAL start in state NORMAL, and what is below it not.
+        ask.waits_for_quiet and 1 + (ask.priority > Priority.NORMAL),
         ask.anyway,
         ask.waits_for_window,
         rounded(ask.bound_ms),
         rounded(ask.expected_ms),
         ask.constraints,
         ask.disk,
-        ask.on_busy in (OnBusy.PAUSE, OnBusy.STOP),
+        ask.on_busy if ask.on_busy in (OnBusy.PAUSE, OnBusy.STOP) else "",
     )
 
 

@@ -1,64 +1,81 @@
 """Records by their number, so that a million of them never make one call wait.
 
 A dict that has to grow copies itself whole: 50 ms at 700,000 records, 90 ms at 1,400,000. Here numbers go to
-one of 64 dicts by blocks, so that each grows by itself, at another time than the others: 4 ms at two million.
+dicts by blocks of 16,384, each of which grows by itself, and goes when it is empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Generic, TypeVar
 
 Record = TypeVar("Record")
 
-BLOCK_BITS = 14
-"""So many consecutive numbers, as a power of two, go to the same dict."""
-
-SHARD_MASK = 63
+PAGE_BITS = 14
+"""So many numbers that follow each other, as a power of two, are in one page."""
 
 
 class ByNumber(Generic[Record]):
-    """A mapping from number to record. `shards[number >> BLOCK_BITS & SHARD_MASK]` is where a number is."""
+    """A mapping from number to record, read page by page in rising order.
 
-    __slots__ = ("shards",)
+    `pages[number >> PAGE_BITS][number]` is where a number is. No page is empty.
+    """
+
+    __slots__ = ("_count", "pages")
 
     def __init__(self) -> None:
-        self.shards: tuple[dict[int, Record], ...] = tuple({} for _ in range(SHARD_MASK + 1))
+        self.pages: dict[int, dict[int, Record]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self.shards))
+        return self._count
 
-    def __bool__(self) -> bool:
-        return any(self.shards)
-
-    def __contains__(self, number: int) -> bool:
-        return number in self.shards[number >> BLOCK_BITS & SHARD_MASK]
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and number in self.pages.get(number >> PAGE_BITS, ())
 
     def __getitem__(self, number: int) -> Record:
-        return self.shards[number >> BLOCK_BITS & SHARD_MASK][number]
+        page = self.pages.get(number >> PAGE_BITS)
+        if page is None:
+            raise KeyError(number)
+        return page[number]
 
     def __setitem__(self, number: int, record: Record) -> None:
-        self.shards[number >> BLOCK_BITS & SHARD_MASK][number] = record
+        page = self.pages.get(number >> PAGE_BITS)
+        if page is None:
+            page = self.pages[number >> PAGE_BITS] = {}
+        before = len(page)
+        page[number] = record
+        self._count += len(page) - before
 
     def __delitem__(self, number: int) -> None:
-        del self.shards[number >> BLOCK_BITS & SHARD_MASK][number]
+        if self.pop(number) is None:
+            raise KeyError(number)
 
     def __iter__(self) -> Iterator[int]:
-        return chain.from_iterable(self.shards)
+        for at in sorted(self.pages):
+            yield from self.pages[at]
 
-    def get(self, number: int, default: Record | None = None) -> Record | None:
+    def get(self, number: int) -> Record | None:
         """The record of this number, if there is one."""
-        return self.shards[number >> BLOCK_BITS & SHARD_MASK].get(number, default)
+        page = self.pages.get(number >> PAGE_BITS)
+        return None if page is None else page.get(number)
 
-    def pop(self, number: int, default: Record | None = None) -> Record | None:
+    def pop(self, number: int) -> Record | None:
         """Take out the record of this number, if there is one."""
-        return self.shards[number >> BLOCK_BITS & SHARD_MASK].pop(number, default)
+        page = self.pages.get(number >> PAGE_BITS)
+        record = None if page is None else page.pop(number, None)
+        if record is not None:
+            self._count -= 1
+            if not page:
+                del self.pages[number >> PAGE_BITS]
+        return record
 
     def items(self) -> Iterator[tuple[int, Record]]:
-        """All numbers with their records, in no particular order. They must not change meanwhile."""
-        return chain.from_iterable(shard.items() for shard in self.shards)
+        """All numbers with their records. They must not change meanwhile."""
+        for at in sorted(self.pages):
+            yield from self.pages[at].items()
 
     def values(self) -> Iterator[Record]:
-        """All records, in no particular order. They must not change meanwhile."""
-        return chain.from_iterable(shard.values() for shard in self.shards)
+        """All records. They must not change meanwhile."""
+        for at in sorted(self.pages):
+            yield from self.pages[at].values()

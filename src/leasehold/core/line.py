@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from leasehold.core import order
 from leasehold.core.branch import Branch, Filing, Lane, Row, Shape, shape_of
 from leasehold.core.branch import Standing as Standing
-from leasehold.core.by_number import BLOCK_BITS, SHARD_MASK, ByNumber
+from leasehold.core.by_number import ByNumber
 from leasehold.core.walk import Walk
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
@@ -34,12 +34,11 @@ def plain_cost(charge: Charge) -> int:
 class Line(Generic[Entry]):
     """All that waits in one ledger, by number. Empty branches are dropped at once."""
 
-    __slots__ = ("_count", "_filings", "_shape_numbers", "_shapes_seen", "entries", "root", "shapes")
+    __slots__ = ("_filings", "_shape_numbers", "_shapes_seen", "entries", "root", "shapes")
 
     def __init__(self) -> None:
         self.root = Branch(order.ROOT)
         self.entries: ByNumber[Entry] = ByNumber()
-        self._count = 0
         self.shapes: dict[Shape, int] = {}
         """In how many rows each shape waits."""
         self._shape_numbers: dict[Shape, int] = {}
@@ -47,7 +46,7 @@ class Line(Generic[Entry]):
         self._filings: dict[tuple[Ask, tuple[str, ...]], Filing] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.entries)
 
     def __contains__(self, number: int) -> bool:
         return number in self.entries
@@ -64,15 +63,13 @@ class Line(Generic[Entry]):
     def add(self, entry: Entry) -> None:
         """File an entry. Raises ValueError where its number is in the line already."""
         number = entry.number
-        shard = self.entries.shards[number >> BLOCK_BITS & SHARD_MASK]
-        if number in shard:
+        if self.entries.get(number) is not None:
             raise ValueError(f"number {number} is in the line already; remove it first")
         key = (entry.ask, entry.kind)
         filing = self._filings.get(key)
         if filing is None:
             filing = self._filings[key] = self._file(*key)
-        shard[number] = entry
-        self._count += 1
+        self.entries[number] = entry
         filing.count += 1
         if filing.row.keys.add(entry.due_ms, number):
             filing.lane.first_changed(filing.row)
@@ -112,7 +109,6 @@ class Line(Generic[Entry]):
         entry = self.entries.pop(number)
         if entry is None:
             return None
-        self._count -= 1
         key = (entry.ask, entry.kind)
         filing = self._filings[key]
         if filing.row.keys.remove(entry.due_ms, number):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from leasehold.core.book import Book
+from leasehold.core.by_number import ByNumber
 from leasehold.core.jobs import Entry, Jobs
 from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
@@ -149,7 +150,7 @@ class State:
         self.revoked_ids: dict[bytes, str] = {}
         self.schedules: dict[str, Schedule] = {}
         self.schedule_runs: dict[str, Runs] = {}
-        self.jobs: dict[int, Job] = {}
+        self.jobs: ByNumber[Job] = ByNumber()
         self.terms: dict[str, Terms] = {}
         self.book = Book()
         self.line: Line[Waiter | Job | Entry] = Line()

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from leasehold.core import order
 from leasehold.core.branch import Branch, Lane, Row, Standing
-from leasehold.core.by_number import BLOCK_BITS, SHARD_MASK, ByNumber
+from leasehold.core.by_number import PAGE_BITS, ByNumber
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
 from leasehold.model.line import Flow, Here
@@ -89,7 +89,7 @@ class Walk(Generic[Entry]):
         cost: Callable[[Charge], int],
         here: Callable[[Entry], Here] | None,
     ) -> None:
-        self._shards = entries.shards
+        self._pages = entries.pages
         self._shapes = shapes
         self._here = here
         self._base = flows
@@ -178,7 +178,7 @@ class Walk(Generic[Entry]):
         _, _, _, row, rising = heads[0]
         for number in rising:
             if number not in self._hidden:
-                entry = self._shards[number >> BLOCK_BITS & SHARD_MASK][number]
+                entry = self._pages[number >> PAGE_BITS][number]
                 heapreplace(heads, (entry.due_ms, number, entry, row, rising))
                 return
         heappop(heads)
@@ -190,7 +190,7 @@ class Walk(Generic[Entry]):
         rising = iter(row.keys)
         for number in rising:
             if number not in self._hidden:
-                entry = self._shards[number >> BLOCK_BITS & SHARD_MASK][number]
+                entry = self._pages[number >> PAGE_BITS][number]
                 heappush(lane.heads, (entry.due_ms, number, entry, row, rising))
                 return
 

@@ -13,6 +13,7 @@ from leasehold.adapters.hosts import limits
 from leasehold.adapters.hosts.cgroups import Groups
 from leasehold.adapters.hosts.freezer import freezer_of
 from leasehold.adapters.hosts.processes import stat, tree
+from leasehold.adapters.hosts.run_order import filed
 from leasehold.adapters.hosts.signals import send
 from leasehold.model.lease import Process
 from leasehold.model.run import Ended, Fault, RunKey, Started
@@ -127,6 +128,13 @@ def _what_happened(folder: Path, before: Started) -> tuple[Fault, str]:
             "its shim was killed, so how it ended is not known; what was left of it is killed",
         )
     return Fault.NOT_STARTED, "nothing had taken it up when the server ended; nothing of it ran"
+
+
+def places_of(root: Path) -> set[str]:
+    """The places in which runs that are filed stand: what holds them there holds while no server is up."""
+    folders = [root / key.name for key in filed(root)]
+    orders = [layout.fields_of(layout.read(f"{folder}/{layout.ORDER}") or b"") or {} for folder in folders]
+    return {order["place"] for order in orders if order.get("place")}
 
 
 def end_all(key: RunKey, run: Started, place: str, groups: Groups | None) -> int:
