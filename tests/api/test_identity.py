@@ -209,7 +209,14 @@ def test_rights_are_built_from_verbs_and_denied_by_default() -> None:
     assert set().union(*ROLES.values()) == set(VERBS)
     assert [role for role, verbs in ROLES.items() if verbs == set(VERBS)] == ["admin"]
     assert "lease:now" not in ROLES["worker"] | ROLES["submitter"]
-    assert ROLES["viewer"] == {"lease:read", "stats:read", "events:read", "addon:read"}
+    assert ROLES["viewer"] == {
+        "lease:read",
+        "job:read",
+        "schedule:read",
+        "stats:read",
+        "events:read",
+        "addon:read",
+    }
 
 
 @pytest.mark.requirement("OPS-6")

@@ -23,6 +23,9 @@ ELSEWHERE = {
     ("get", "/api/session"),
 }
 
+OF_JOBS = ("/api/scheduler/queue/", "/api/schedules")
+"""These stand in tests/api/test_openapi_jobs.py."""
+
 
 def conforms(reply: Reply, method: str, path: str) -> None:
     """The answer has a declared status, its headers, and a body that fits the schema."""
@@ -146,7 +149,12 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("post", f"{LEASE}/{{lease_id}}/release", f"{one}/release", own),
         ("post", f"{LEASE}/{{lease_id}}/revoke", f"{one}/revoke", {}),
     ]
-    declared = {(method, path) for path, item in CONTRACT["paths"].items() for method in item}
+    declared = {
+        (method, path)
+        for path, item in CONTRACT["paths"].items()
+        for method in item
+        if not path.startswith(OF_JOBS)
+    }
     assert {(method, template) for method, template, _, _ in calls} == declared - ELSEWHERE
     for method, template, path, body in calls:
         reply = server.call(method.upper(), path, body)
@@ -193,13 +201,16 @@ def types_within(kind: Any) -> set[Any]:
 
 @pytest.mark.requirement("OPS-2", "INV-8")
 def test_requests_are_bounded_and_refuse_unknown_fields() -> None:
-    """No request takes an untyped value, so its schema bounds its depth, and all refuse unknown fields."""
+    """No request takes an untyped value, so its schema bounds its depth, and all refuse unknown fields.
+
+    What is kept as it came (payloads, results) is bounded by the service, in bytes and depth.
+    """
     for endpoint in ENDPOINTS:
         for struct in filter(None, (endpoint.body, endpoint.query)):
             assert struct.__struct_config__.forbid_unknown_fields, struct
             assert Any not in types_within(struct), struct
             assert object not in types_within(struct), struct
-            assert msgspec.Raw not in types_within(struct), struct
+            assert msgspec.Raw not in types_within(struct) or endpoint.verbatim, struct
 
 
 def test_handlers_stay_thin() -> None:

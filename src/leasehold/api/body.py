@@ -10,6 +10,7 @@ import msgspec
 
 from leasehold.api.errors import TooSlow, UnsupportedMedia
 from leasehold.model.errors import Malformed, Overloaded, TooLarge
+from leasehold.wire.depth import is_deeper
 
 BODY_BYTES_MAX = 1 << 20
 """OPS-2."""
@@ -104,10 +105,6 @@ def require_json(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMedia("the body is compressed; send it without Content-Encoding")
 
 
-_TO_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
 def check_json(body: bytes) -> None:
     """Raise Malformed unless this is well-formed JSON, nested at most `DEPTH_MAX` deep.
 
@@ -121,21 +118,8 @@ def check_json(body: bytes) -> None:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Malformed("the body is not JSON in UTF-8") from None
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _deeper(body, DEPTH_MAX):
+    if is_deeper(body, DEPTH_MAX):
         raise _too_deep()
-
-
-def _deeper(body: bytes, levels: int) -> bool:
-    """Whether well-formed JSON is nested deeper: each pass takes the innermost brackets away."""
-    brackets = _without_strings(body).translate(_TO_ONE_KIND, _NO_BRACKETS)
-    for _ in range(levels):
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
-
-
-def _without_strings(body: bytes) -> bytes:
-    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    return b"".join(unescaped.split(b'"')[::2])
 
 
 def _too_deep() -> Malformed:

@@ -21,7 +21,8 @@ from leasehold.model.lease import UNBOUND
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.runtime.ids import digest
-from leasehold.wire.job import PAYLOAD_BYTES, JobIn
+from leasehold.wire.depth import is_deeper
+from leasehold.wire.job import PAYLOAD_BYTES, PAYLOAD_DEPTH, JobIn
 
 KNOWN_MAX = 10_000
 """Kinds of jobs whose terms are kept at hand, so that like jobs are judged once."""
@@ -104,6 +105,12 @@ class Drafts:
                 "elsewhere and send where it is",
                 field="$.payload",
                 expected=f"at most {PAYLOAD_BYTES} bytes",
+            )
+        if is_deeper(payload, PAYLOAD_DEPTH):
+            raise Invalid(
+                f"payload: is nested deeper than {PAYLOAD_DEPTH} levels",
+                field="$.payload",
+                expected=f"at most {PAYLOAD_DEPTH} levels",
             )
         kind = self._kind(principal, body, state, now_ms)
         if kind.never and not allow_unfit:

@@ -19,6 +19,8 @@ from leasehold.model.lease import Ask, Usage
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import claim as wire
+from leasehold.wire.depth import is_deeper
+from leasehold.wire.job import PAYLOAD_DEPTH
 
 UNKNOWN = "?"
 """Between decision and answer: the job is not live, and the archive tells what became of it."""
@@ -145,6 +147,8 @@ def _end_of(item: wire.Completion) -> End:
             "where it is",
             field="$.result",
         )
+    if is_deeper(bytes(item.result), PAYLOAD_DEPTH):
+        raise Invalid(f"result: is nested deeper than {PAYLOAD_DEPTH} levels", field="$.result")
     metrics = item.metrics
     usage = execution.NOTHING_USED
     if metrics is not None:

@@ -22,6 +22,9 @@ from leasehold.wire.lease import (
 )
 
 PAYLOAD_BYTES = 192 << 10
+PAYLOAD_DEPTH = 64
+"""Levels of a payload or result: what reads it recursively can read it."""
+
 JOBS_AT_ONCE = 1_000
 SUBMIT_BYTES = 16 << 20
 
