@@ -1,4 +1,5 @@
 """The promises of the queue: durable work that runs when nobody is disturbed."""
 
 from accept.queue import order as order
+from accept.queue import replay as replay
 from accept.queue import schedules as schedules

@@ -40,6 +40,7 @@ def test_numbers_read_as_a_sorted_list(history: list[tuple[int, int]]) -> None:
         change(number)
         model ^= {number}
         assert list(numbers) == sorted(model)
+        assert all((other in numbers) == (other in model) for other in range(-1, 62))
         assert bool(numbers) == bool(model)
         assert not model or numbers.blocks[0][0] == min(model)
         assert_blocks([list(block) for block in numbers.blocks], numbers._firsts)

@@ -31,6 +31,7 @@ MODULES = (
     "event",
     "audit",
     "history",
+    "replay",
     "config",
     "doctor",
     "log_level",

@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "LEASEHOLD_LEASE",
         "LEASEHOLD_RUN",
         "LEASEHOLD_TICKET",
+        "LEASEHOLD_TRACES",
     }
 )
 """Variables that are no settings: where the file is, and those of clients and of work under a lease."""

@@ -178,7 +178,10 @@ class LineService:
                 outcome.answer = answered
                 continue
             call = waiting.call_of(waiter, stamp)
-            lease = life.grant(state, waiter.ask, stamp, settings, outcome, call=call)
+            waited_ms = stamp.now_ms - waiter.since_ms
+            lease = life.grant(
+                state, waiter.ask, stamp, settings, outcome, call=call, waited_ms=max(0, waited_ms)
+            )
             outcome.answer.append((waiter, lease))
         return outcome
 

@@ -68,17 +68,52 @@ def rounded(number: int) -> int:
     return -(-number >> shift) << shift
 
 
+Asked = tuple[int, int, int, int, int, bool]
+"""Units, cpu, memory and disk as a shape has them, the bound, and whether the curve holds for it: of two, the
+one that is no less in anything can't start where the other can't.
+"""
+
+FOR_EVER = 1 << 62
+"""The bound of who has none."""
+
+
+def asked_of(ask: Ask) -> Asked:
+    """What those who share `shape_of(ask)` ask for, for comparison with others."""
+    charge = ask.charge
+    return (
+        charge.units,
+        rounded(charge.cpu_millicores),
+        rounded(charge.memory_bytes),
+        rounded(charge.disk_bytes),
+        rounded(ask.bound_ms) or FOR_EVER,
+        not ask.anyway,
+    )
+
+
+def covers(floor: Asked, asked: Asked) -> bool:
+    """Whether `asked` is no less than `floor` in anything. Spelled out: it is asked of very many rows."""
+    return (
+        asked[1] >= floor[1]
+        and asked[0] >= floor[0]
+        and asked[4] >= floor[4]
+        and asked[2] >= floor[2]
+        and asked[3] >= floor[3]
+        and asked[5] >= floor[5]
+    )
+
+
 class Row:
     """The entries of one lane, shape and kind.
 
     Where there is a kind they are alike to whoever does them, but for what they are charged within the shape.
     """
 
-    __slots__ = ("indexed", "key", "keys", "kind", "shape", "shape_number")
+    __slots__ = ("asked", "indexed", "key", "keys", "kind", "shape", "shape_number")
 
     def __init__(
-        self, key: tuple[object, ...], shape: Shape, shape_number: int, kind: tuple[str, ...]
+        self, key: tuple[object, ...], shape: Shape, shape_number: int, kind: tuple[str, ...], asked: Asked
     ) -> None:
+        self.asked = asked
         self.key = key
         self.shape = shape
         self.shape_number = shape_number

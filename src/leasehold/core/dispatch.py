@@ -19,6 +19,7 @@ from leasehold.core.capacity import dominant_share_cost
 from leasehold.core.line import Line
 from leasehold.core.order import Flows
 from leasehold.core.reservation import Reservation, Room, Running
+from leasehold.core.walk import HOPELESS
 from leasehold.model.charge import LOCK
 from leasehold.model.lease import Lease, LeaseState
 from leasehold.model.line import Here
@@ -157,7 +158,7 @@ class _Pass(Generic[Entry]):
     def run(self) -> Plan[Entry]:
         looked = self._kept_first()
         entry = self.walk.next()
-        while entry is not None and looked < self.looked_max:
+        while entry is not None and looked + self.walk.hopeless // HOPELESS < self.looked_max:
             self._look(entry)
             looked += 1
             entry = self.walk.next()
@@ -207,10 +208,8 @@ class _Pass(Generic[Entry]):
         """Judge the entry that is shown, and tell the walk."""
         ask = entry.ask
         if self._has_promised and not ask.charge.named and not self.room.fits(self.trial, ask):
-            self._note(
-                entry, Why.NO_ROOM
-            )  # Whatever else may stand before it: on a full node, the short way.
-            self.walk.drop_shape()
+            self._note(entry, Why.NO_ROOM)  # Whatever else stands before it: on a full node, the short way.
+            self._drop_all_as_large()
             return
         reason = self.gate(entry)
         if reason is not None:
@@ -227,16 +226,29 @@ class _Pass(Generic[Entry]):
             self.walk.drop_shape()
         elif not self.room.fits(self.trial, ask):
             self._cannot_fit(entry)
-            self.walk.drop_shape()
+            if ask.charge.named:
+                self.walk.drop_shape()
+            else:
+                self._drop_all_as_large()
         elif self.reserved is not None and not reservation.may_start(ask, self.reserved, self.now_ms):
             self._note(entry, Why.WOULD_DELAY)
-            if ask.holder == self.reserved_holder:
+            if reservation.takes_what_is_kept(ask, self.reserved):
+                self.walk.drop_shape()
+                if self.reserved.firm:  # By a guess also what has no bound may start.
+                    self.walk.drop_from(self.walk.row.asked)
+            elif ask.holder == self.reserved_holder:
                 self.walk.skip_shape()  # perhaps only because of how many leases this holder may have
             else:
                 self.walk.drop_shape()
         else:
             self.walk.take()
             self._start(entry)
+
+    def _drop_all_as_large(self) -> None:
+        """Nobody is looked at any more who asks for no less, however long it takes."""
+        self.walk.drop_shape()
+        units, cpu, memory, disk, _, curve = self.walk.row.asked
+        self.walk.drop_from((units, cpu, memory, disk, 0, curve))
 
     @property
     def _has_promised(self) -> bool:

@@ -45,12 +45,12 @@ def grant(
     call: Call | None = None,
     flags: tuple[Flag, ...] = (),
     job: int = 0,
+    waited_ms: int = 0,
     taken: bool = False,
 ) -> Lease:
-    """Add a grant to `outcome`.
+    """Add a grant to `outcome`: the lease, its flows' tags, the event. The caller has made sure that it fits.
 
-    The lease, its flows' tags, the event. The caller has made sure that it fits. `taken`: whoever gets it has
-    said so already, so it is no offer but ACTIVE.
+    `taken`: whoever gets it has said so already, so it is no offer but ACTIVE.
     """
     number = stamp.number + outcome.numbers
     outcome.numbers += 1
@@ -64,6 +64,7 @@ def grant(
         flags=flags,
         binding=ask.binding,
         job=job,
+        waited_ms=waited_ms,
     )
     outcome.changes.append(Change(LEASES, lease.lease_id, lease))
     if state.view is not None and ask.charge.is_work:
@@ -77,10 +78,9 @@ def grant(
         outcome.changes.append(Change(CALLS, call.key, done))
     due_ms = stamp.now_ms + (settings.lease.ttl_ms if taken else settings.lease.offer_ms)
     outcome.deadlines.append((lease.lease_id, due_ms))
+    details = _grant_details(ask, number)
     outcome.events.append(
-        Event(
-            "LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=_grant_details(ask, number)
-        )
+        Event("LeaseGranted", lease.lease_id, stamp.wall_ms, ask.principal, details=details)
     )
     return lease
 

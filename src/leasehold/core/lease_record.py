@@ -37,4 +37,5 @@ def with_(
         lease.brake,
         lease.stood_ms,
         lease.job,
+        lease.waited_ms,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from leasehold.core import order
-from leasehold.core.branch import Branch, Filing, Lane, Row, Shape, shape_of
+from leasehold.core.branch import Branch, Filing, Lane, Row, Shape, asked_of, shape_of
 from leasehold.core.branch import Standing as Standing
 from leasehold.core.by_number import ByNumber
 from leasehold.core.walk import Walk
@@ -100,7 +100,7 @@ class Line(Generic[Entry]):
                 self._shapes_seen += 1
                 self._shape_numbers[shape] = self._shapes_seen
             self.shapes[shape] = rows + 1
-            row = Row(key, shape, self._shape_numbers[shape], kind)
+            row = Row(key, shape, self._shape_numbers[shape], kind, asked_of(ask))
             lane.add_row(row)
         return Filing(tenant, holder, lane, row)
 

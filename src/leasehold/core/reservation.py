@@ -258,6 +258,22 @@ def may_start(ask: Ask, reservation: Reservation, now_ms: int) -> bool:
     return all(taken.get(name, 0) <= max(0, free) for name, free in reservation.spare.items())
 
 
+def takes_what_is_kept(ask: Ask, reservation: Reservation) -> bool:
+    """Whether it asks for more of the machine itself than will be left beside the reservation."""
+    charge = ask.charge
+    spare = reservation.spare
+    return any(
+        asked > max(0, spare[name])
+        for name, asked in (
+            ("units", charge.units),
+            ("cpu", charge.cpu_millicores),
+            ("memory", charge.memory_bytes),
+            ("disk", charge.disk_bytes),
+        )
+        if name in spare
+    )
+
+
 def after(ask: Ask, reservation: Reservation, now_ms: int) -> Reservation:
     """The reservation once `ask`, which `may_start`, was granted: what it takes is no longer spare."""
     takes_ms = ask.bound_ms or (0 if reservation.firm else ask.expected_ms)

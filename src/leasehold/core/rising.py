@@ -33,6 +33,14 @@ class Numbers:
     def __bool__(self) -> bool:
         return bool(self.blocks[0])
 
+    def __contains__(self, number: int) -> bool:
+        block = self.blocks[-1]
+        if not block or number > block[-1]:
+            return False
+        block = self.blocks[max(0, bisect_right(self._firsts, number) - 1)]
+        at = bisect_left(block, number)
+        return at < len(block) and block[at] == number
+
     def add(self, number: int) -> None:
         """Add a number that is not there."""
         block = self.blocks[-1]

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
 from leasehold.core import order
-from leasehold.core.branch import Branch, Lane, Row, Standing
+from leasehold.core.branch import Asked, Branch, Lane, Row, Standing, covers
 from leasehold.core.by_number import PAGE_BITS, ByNumber
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
@@ -24,6 +24,9 @@ Entry = TypeVar("Entry", bound=Standing)
 
 Children = list[tuple[int, int, str]]
 """A heap of those children that are still looked at: (start tag, tie, key)."""
+
+HOPELESS = 16
+"""So many rows that are left out because they ask for no less than one that could not start are a look."""
 
 BEFORE_ALL = -1
 """The start tag of a strict lane that is late: less than any."""
@@ -97,6 +100,10 @@ class Walk(Generic[Entry]):
         self._now_ms = now_ms
         self._cost = cost
         self._dropped: set[int] = set()
+        self._floors: list[Asked] = []
+        self._hopeless_max = HOPELESS * settings.looked_at
+        self.hopeless = 0
+        """Rows that were left out because they ask for no less than one that could not start."""
         self._hidden: set[int] = set()
         self._dispatched: set[int] = set()
         self._root = BranchWalk(root, flows.get(order.ROOT))
@@ -163,7 +170,11 @@ class Walk(Generic[Entry]):
             if not heads:
                 return None
             _, _, entry, row, _ = heads[0]
-            if row.shape_number in self._dropped or row.shape_number in lane.skipped:
+            if (
+                row.shape_number in self._dropped
+                or row.shape_number in lane.skipped
+                or self._is_hopeless(row)
+            ):
                 heappop(heads)
             elif here is None or here(entry):
                 return entry
@@ -185,7 +196,8 @@ class Walk(Generic[Entry]):
 
     def _open_row(self, lane: LaneWalk[Entry], row: Row) -> None:
         lane.row = next(lane.rows, None)
-        if row.shape_number in self._dropped or row.shape_number in lane.skipped:
+        number = row.shape_number
+        if number in self._dropped or number in lane.skipped or self._is_hopeless(row):
             return
         rising = iter(row.keys)
         for number in rising:
@@ -290,6 +302,19 @@ class Walk(Generic[Entry]):
         """Nobody of its shape is looked at any more, in any flow."""
         self._standing()
         self._dropped.add(self.row.shape_number)
+
+    def drop_from(self, floor: Asked) -> None:
+        """Nobody is looked at any more who asks for no less than this, and takes no less long."""
+        if not any(covers(known, floor) for known in self._floors):
+            self._floors = [known for known in self._floors if not covers(floor, known)]
+            self._floors.append(floor)
+
+    def _is_hopeless(self, row: Row) -> bool:
+        for floor in self._floors:
+            if covers(floor, row.asked):
+                self.hopeless += 1
+                return self.hopeless < self._hopeless_max  # Then it is shown, and the pass ends.
+        return False
 
     def take_first(self, entry: Entry) -> None:
         """Dispatch an entry out of turn, before the first `next`."""

@@ -213,7 +213,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
     `granted_ms` is on the ledger's clock, `granted_wall_ms` and `ended_wall_ms` are wall time for people.
     `stood_ms` is how long its work stood still in freezes that are over; what it ran is without them. `job`
-    is the number of the job whose attempt it is, 0: of none.
+    is the number of the job whose attempt it is, 0: of none. `waited_ms` is how long its request stood in
+    line.
     """
 
     lease_id: str
@@ -232,6 +233,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     brake: Brake | None = None
     stood_ms: int = 0
     job: int = 0
+    waited_ms: int = 0
 
     @property
     def is_frozen(self) -> bool:
