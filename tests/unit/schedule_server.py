@@ -79,7 +79,7 @@ class FakeQueue:
         number = stamp.number + outcome.numbers
         self.bodies[number], self.principals[number] = body, principal
         self.after[number] = tuple(after)
-        state.jobs[number] = None
+        state.jobs[number] = object()  # anything that is there
         outcome.numbers += 1
         return number
 

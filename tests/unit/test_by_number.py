@@ -37,6 +37,9 @@ def test_it_maps_numbers_as_a_dict_does() -> None:
         assert records[number] == model[number]
         del records[number]
     assert not records.pages
+    records[1] = "one"
+    records.clear()
+    assert not records
 
 
 def test_what_is_not_there_is_a_key_error() -> None:

@@ -48,8 +48,13 @@ class ByNumber(Generic[Record]):
         self._count += len(page) - before
 
     def __delitem__(self, number: int) -> None:
-        if self.pop(number) is None:
+        page = self.pages.get(number >> PAGE_BITS)
+        if page is None:
             raise KeyError(number)
+        del page[number]
+        self._count -= 1
+        if not page:
+            del self.pages[number >> PAGE_BITS]
 
     def __iter__(self) -> Iterator[int]:
         for at in sorted(self.pages):
@@ -63,12 +68,16 @@ class ByNumber(Generic[Record]):
     def pop(self, number: int) -> Record | None:
         """Take out the record of this number, if there is one."""
         page = self.pages.get(number >> PAGE_BITS)
-        record = None if page is None else page.pop(number, None)
-        if record is not None:
-            self._count -= 1
-            if not page:
-                del self.pages[number >> PAGE_BITS]
+        if page is None or number not in page:
+            return None
+        record = page[number]
+        del self[number]
         return record
+
+    def clear(self) -> None:
+        """Take out all of them."""
+        self.pages.clear()
+        self._count = 0
 
     def items(self) -> Iterator[tuple[int, Record]]:
         """All numbers with their records. They must not change meanwhile."""
