@@ -7,16 +7,19 @@ from typing import Any
 
 import typer
 
-from leasehold.cli import exits
+from leasehold.cli import exits, submit_options
 from leasehold.cli.app import build
-from leasehold.cli.run.options import OPTIONS
+from leasehold.cli.run import options as run_options
 from leasehold.cli.session import COMMON
+
+TABLES = {"run": run_options.OPTIONS, "submit": submit_options.OPTIONS}
+"""Verbs that have a table of options of their own."""
 
 WRITTEN = "Written by `make reference` from the program itself."
 
 
 def page() -> str:
-    """All verbs, the options that stand everywhere, those of `run`, and the exit codes."""
+    """All verbs, the options that stand everywhere, those of `run` and `submit`, and the exit codes."""
     top = typer.main.get_command(build())
     return "\n".join(
         [
@@ -48,7 +51,7 @@ def page() -> str:
 
 
 def everywhere(command: Any) -> Iterator[str]:
-    """The options that every verb but `run` takes; `run` has those that make sense for it in its own list."""
+    """The options that every verb takes; `run` has those that make sense for it in its own list."""
     for one in command.params:
         if one.name in COMMON:
             yield option(one)
@@ -78,10 +81,11 @@ def verbs(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 def section(name: str, command: Any) -> Iterator[str]:
     """One verb: what it does, how it is called, and its own options."""
     yield from (f"## leasehold {name}", "", " ".join(command.help.split()), "")
-    if name == "run":
-        yield from ("    leasehold run [OPTIONS] -- COMMAND [ARGUMENT…]", "", "option | means", "---|---")
+    if name in TABLES:
+        yield from (f"    leasehold {name} [OPTIONS] -- COMMAND [ARGUMENT…]", "", "option | means", "---|---")
         yield from (
-            f"`{f'{option.name} {option.metavar}'.strip()}` | {cell(option.explained)}" for option in OPTIONS
+            f"`{f'{option.name} {option.metavar}'.strip()}` | {cell(option.explained)}"
+            for option in TABLES[name]
         )
         yield ""
         return

@@ -133,12 +133,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     are the structs that the parts of the request must fit; `answer` is the struct of a 200, None a 204, and
     `media_type` what it is sent as. `errors` are those of the service; what authentication, decoding and
     back-pressure may raise follows from the rest. `lane` is that of back-pressure, None for what never
-    reaches the ledger. `hot` routes go past the framework's router. `holds` tells from the body whether the
-    call may wait, so that a caller who goes away is noticed. `during_recovery` routes answer before the
-    ledger is there. `idempotent` routes take an Idempotency-Key. `quiet` is for what is no GET and yet
-    changes nothing, or only figures: no record of the audit is made of it (OPS-7). `body_bytes` is the most
-    that its body may have. `verbatim` is for bodies that are kept as they came, secrets among them (a job's
-    payload, a command's environment): nothing of them goes to logs or errors.
+    reaches the ledger. `hot` routes go past the framework's router. `holds` tells from the body, or from the
+    query of what has none, whether the call may wait, so that a caller who goes away is noticed.
+    `during_recovery` routes answer before the ledger is there. `idempotent` routes take an Idempotency-Key.
+    `quiet` is for what is no GET and yet changes nothing, or only figures: no record of the audit is made of
+    it (OPS-7). `body_bytes` is the most that its body may have. `verbatim` is for bodies that are kept as
+    they came, secrets among them (a job's payload, a command's environment): nothing of them goes to logs or
+    errors.
     """
 
     method: str

@@ -217,6 +217,9 @@ class Pipeline:
             if endpoint.holds is not None and endpoint.holds(call.body):
                 scope.get(HOLD, _nothing)()
                 return await while_connected(receive, endpoint.handler(call))  # type: ignore[arg-type]
+        elif endpoint.holds is not None and endpoint.holds(question):
+            scope.get(HOLD, _nothing)()
+            return await while_connected(receive, endpoint.handler(call))  # type: ignore[arg-type]
         return await endpoint.handler(call)
 
     def _decoded(self, prepared: Prepared, headers: Headers, raw: bytes) -> Any:

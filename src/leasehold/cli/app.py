@@ -13,11 +13,17 @@ from typer.completion import completion_init  # type: ignore[attr-defined]
 from leasehold.cli import exits
 from leasehold.cli.completion import VARIABLE
 from leasehold.cli.session import Failed, tell
+from leasehold.cli.submit import main as submit
 
 MODULES = (
     "up",
     "open",
     "run_help",
+    "submit",
+    "queue",
+    "logs",
+    "wait",
+    "job",
     "status",
     "why",
     "get",
@@ -62,6 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     if VARIABLE in os.environ:
         completion_init()
     try:
+        if arguments[:1] == ["submit"]:  # Its own table of options; what is behind -- stays as it is.
+            return submit(list(arguments[1:]))
         outcome = typer.main.get_command(build()).main(
             list(arguments), prog_name="leasehold", standalone_mode=False
         )

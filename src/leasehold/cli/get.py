@@ -12,7 +12,7 @@ from leasehold.cli.session import Failed, Session, verb
 if TYPE_CHECKING:
     from leasehold.wire.lease import LeaseOut, SchedulerStatus
 
-NOUNS = ("leases", "waiting", "locks", "events", "nodes")
+NOUNS = ("leases", "jobs", "waiting", "locks", "events", "nodes")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         ] = "",
         limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="at most so many rows")] = 100,
         everything: Annotated[
-            bool, typer.Option("--all", help="leases: also those that ended lately")
+            bool, typer.Option("--all", help="leases and jobs: also those that have ended")
         ] = False,
     ) -> int:
         """List one kind of thing."""
@@ -37,6 +37,10 @@ def register(app: typer.Typer) -> None:
             from leasehold.cli.lock import show_locks
 
             return show_locks(session, filter, limit)
+        if name == "jobs":
+            from leasehold.cli.queue import list_jobs
+
+            return list_jobs(session, text=filter, limit=limit, everything=everything)
         if name == "events":
             from leasehold.cli.event import show_events
 
@@ -46,9 +50,13 @@ def register(app: typer.Typer) -> None:
     @app.command("describe")
     @verb
     def describe(session: Session, id: Annotated[str, typer.Argument(metavar="ID")]) -> int:  # noqa: A002
-        """Show all that is known of one thing: lease-…, tkt-…, or the name of a lock."""
+        """Show all that is known of one thing: lease-…, job-…, tkt-…, or the name of a lock."""
         if id.startswith("lease-"):
             return _lease(session, id)
+        if id.startswith("job-"):
+            from leasehold.cli.describe_job import describe_job
+
+            return describe_job(session, id)
         if id.startswith("tkt-"):
             from leasehold.cli.why import _ticket
 

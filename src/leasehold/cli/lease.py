@@ -1,4 +1,4 @@
-"""`leasehold revoke`, `pause`, `resume`: take leases back, have their work stand still, let it go on."""
+"""`leasehold revoke`, `pause`, `resume`: take leases back; have work stand still, and let it go on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasehold.cli import exits
+from leasehold.cli.job import Which, act
+from leasehold.cli.queue import GROUP, LABEL, STATE
 from leasehold.cli.session import Failed, Session, verb
 
 if TYPE_CHECKING:
@@ -62,21 +64,55 @@ def register(app: typer.Typer) -> None:
 
     @app.command("pause")
     @verb
-    def pause(session: Session, ids: IDS = None, filter: FILTER = "", note: NOTE = "") -> int:  # noqa: A002
-        """Have work stand still until somebody resumes it; its charge stays, for half an hour."""
-        from leasehold.client import calls
-        from leasehold.wire.lease import Pause
-
-        return _each(session, _chosen(session, ids or [], filter), "pause", calls.PAUSE, Pause(note))
+    def pause(
+        session: Session,
+        ids: IDS = None,
+        filter: FILTER = "",  # noqa: A002
+        state: STATE = "",
+        group: GROUP = "",
+        label: LABEL = "",
+        note: NOTE = "",
+    ) -> int:
+        """Have leases' or jobs' work stand still until somebody resumes it; a job that waits is held."""
+        return _both(
+            session, "pause", ids or [], filter, Which(None, state=state, group=group, label=label), note
+        )
 
     @app.command("resume")
     @verb
-    def resume(session: Session, ids: IDS = None, filter: FILTER = "", note: NOTE = "") -> int:  # noqa: A002
-        """Let work go on at once: what a person paused, and what gave way to a busy machine."""
-        from leasehold.client import calls
-        from leasehold.wire.lease import Resume
+    def resume(
+        session: Session,
+        ids: IDS = None,
+        filter: FILTER = "",  # noqa: A002
+        state: STATE = "",
+        group: GROUP = "",
+        label: LABEL = "",
+        note: NOTE = "",
+    ) -> int:
+        """Let work go on at once: what a person paused or held, and what gave way to a busy machine."""
+        return _both(
+            session, "resume", ids or [], filter, Which(None, state=state, group=group, label=label), note
+        )
 
-        return _each(session, _chosen(session, ids or [], filter), "resume", calls.RESUME, Resume(note))
+
+def _both(session: Session, word: str, ids: list[str], text: str, which: Which, note: str) -> int:
+    """Leases by id or --filter, jobs by id or by what only jobs have."""
+    from leasehold.client import calls
+    from leasehold.wire.lease import Pause, Resume
+
+    which.ids = [one for one in ids if one.startswith("job-")]
+    leases = [one for one in ids if not one.startswith("job-")]
+    if which.by_filter:
+        which.ids, which.text = ids, text
+        return act(session, word, which, note=note)
+    code = exits.DONE
+    if leases or not which.ids:
+        chosen = _chosen(session, leases, text)
+        if word == "pause":
+            code = _each(session, chosen, word, calls.PAUSE, Pause(note))
+        else:
+            code = _each(session, chosen, word, calls.RESUME, Resume(note))
+    return (act(session, word, which, note=note) or code) if which.ids else code
 
 
 def _each(session: Session, chosen: list[str], verb: str, call: Call[Any, LeaseOut], body: object) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ import msgspec
 
 from leasehold.cli import exits
 from leasehold.cli.amounts import duration
+from leasehold.cli.command import command_of
 from leasehold.cli.owner import days_of
 from leasehold.cli.session import Failed
 from leasehold.wire.job import JobIn
 from leasehold.wire.schedule import ScheduleIn
-
-ENV = ("PATH", "HOME", "LANG")
-"""What a command gets of its submitter's environment beside what --env names (QUEUE-21)."""
 
 JOB_BYTES_MAX = 32_768
 
@@ -55,7 +52,7 @@ def body_of(
             exits.USAGE,
             "say when: --cron '30 2 * * *' for a time, or --nightly --by 06:00 for a quiet moment",
         )
-    work = _job(job) if job else _command(command, env, cwd)
+    work: dict[str, Any] = _job(job) if job else {"exec": command_of(command, env, cwd)}
     if bool(job) and bool(command):
         raise Failed(exits.USAGE, "a command or --job, not both")
     if when != "quiet" or not job:
@@ -93,17 +90,6 @@ def _checked(document: dict[str, Any]) -> ScheduleIn:
         field = path.rstrip("`").partition(".")[0]
         where = TYPED.get(field, "NAME" if field == "name" else f"--{field.replace('_', '-')}")
         raise Failed(exits.USAGE, f"{where}: {sentence}") from None
-
-
-def _command(command: list[str], env: list[str], cwd: str) -> dict[str, Any]:
-    if not command:
-        raise Failed(exits.USAGE, "what is to be run? Say it behind --, like `-- restic backup /home`")
-    missing = [each for each in env if each not in os.environ]
-    if missing:
-        raise Failed(exits.USAGE, f"--env: {', '.join(missing)} is not set here")
-    folder = os.path.abspath(cwd or os.getcwd())
-    given = {each: os.environ[each] for each in (*ENV, *env) if each in os.environ}
-    return {"exec": {"argv": command, "cwd": folder, "env": given}}
 
 
 def _job(path: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -50,6 +51,7 @@ class Session:
         self.env = env
         self.out = Out(as_json=as_json, quiet=quiet, color=not no_color and "NO_COLOR" not in env)
         self._client: Client | None = None
+        self._progress = False
 
     @property
     def client(self) -> Client:
@@ -70,6 +72,16 @@ class Session:
         """A message for people, on standard error."""
         if not self.quiet:
             tell(sentence)
+
+    def progress(self, sentence: str) -> None:
+        """How far long work is: a line on a terminal that the next one writes over; "" takes it away."""
+        if (self.quiet or not sys.stderr.isatty()) or not (sentence or self._progress):
+            return
+        text = f"{PREFIX}{sentence}" if sentence else ""
+        print(
+            f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True
+        )
+        self._progress = bool(sentence)
 
     def confirm(self, question: str) -> None:
         """Ask before what can't be undone. Raises Failed unless the answer is yes."""
@@ -99,6 +111,21 @@ COMMON: dict[str, Any] = {
 }
 
 
+def carry_out(session: Session, work: Callable[[], int | None]) -> int | None:
+    """Do what a verb does, and leave nothing open. Returns its exit code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of our output has seen enough; nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return exits.DONE
+    finally:
+        session.progress("")
+        session.close()
+
+
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """Give a command the options that stand everywhere. It takes a Session first, and may return an exit
     code.
@@ -118,15 +145,7 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     def wrapper(**given: Any) -> None:
         mine = {name: given.pop(name) for name in COMMON}
         session = Session(**mine)
-        try:
-            code = function(session, **given)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader of our output has seen enough; nothing more may be written at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            code = exits.DONE
-        finally:
-            session.close()
+        code = carry_out(session, lambda: function(session, **given))
         if code:
             raise typer.Exit(code)
 

@@ -75,9 +75,25 @@ def _show(session: Session, found: SchedulerStatus, *, ended: bool) -> None:
     if found.waiting:
         out.text("")
         out.table(words.WAITER_HEAD, [words.waiter_row(waiter) for waiter in found.waiting])
+    _queue(session)
     if ended and found.ended:
         out.text("")
         out.table(words.LEASE_HEAD, [words.lease_row(lease) for lease in found.ended])
+
+
+def _queue(session: Session) -> None:
+    """The queue in a line, where there are jobs and the caller may see them."""
+    from leasehold.client import calls
+    from leasehold.model.errors import LeaseholdError
+
+    try:
+        stats = session.client.send(calls.QUEUE_STATS)
+    except LeaseholdError:
+        return
+    if stats.states:
+        counts = ", ".join(f"{count:,} {state}" for state, count in stats.states.items())
+        session.out.text("")
+        session.out.text(f"queue: {counts} (`leasehold queue` lists them)")
 
 
 def _plain(name: str) -> Callable[[int], str]:

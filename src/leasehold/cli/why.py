@@ -20,9 +20,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         subject: list[str] = typer.Argument(None, metavar="[ID | [RUN OPTIONS] -- COMMAND]"),
     ) -> int:
-        """Say why: ID of a lease or ticket; or -- COMMAND, which is not run; or nothing: the machine as it
-        is.
-        """
+        """Say why: ID of a lease, job or ticket; or -- COMMAND, which is not run; or nothing: the machine."""
         words = list(subject or [])
         if not words:
             return _explain(session, {"cost_class": "NORMAL", "start": "quiet"})
@@ -30,6 +28,10 @@ def register(app: typer.Typer) -> None:
             return _lease(session, words[0])
         if len(words) == 1 and words[0].startswith("tkt-"):
             return _ticket(session, words[0])
+        if len(words) == 1 and words[0].startswith("job-"):
+            from leasehold.cli.describe_job import why_job
+
+            return why_job(session, words[0])
         return _command(session, words)
 
 
@@ -71,7 +73,7 @@ def _show(session: Session, answer: Explanation) -> None:
     for notice in (answer.notice, *answer.notices):
         if notice:
             out.text(notice)
-    _reasons(session, answer.reasons)
+    show_reasons(session, answer.reasons)
     if answer.line is not None:
         out.text(f"its place in line would be {ordinal(answer.line.position)} of {answer.line.waiting + 1}")
         for held in answer.line.held_by:
@@ -81,7 +83,7 @@ def _show(session: Session, answer: Explanation) -> None:
             out.text(f"expected to start in {roughly(answer.line.expected_start_sec)}")
 
 
-def _reasons(session: Session, reasons: list[ReasonOut]) -> None:
+def show_reasons(session: Session, reasons: list[ReasonOut]) -> None:
     from leasehold.cli.amounts import roughly
 
     for reason in reasons:

@@ -19,9 +19,11 @@ from leasehold.control.job_list import JobList, Wanted
 from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
 from leasehold.control.live import LiveLeases
+from leasehold.control.lock import GROUP, forget_groups
 from leasehold.control.results import Results
 from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS
+from leasehold.model.charge import LOCK
 from leasehold.model.errors import Invalid, NotFound
 from leasehold.model.job import ENDED, RUNNER, Job, JobState
 from leasehold.model.principal import Principal
@@ -110,6 +112,8 @@ class JobService:
         self.demand.forget(self.ledger.clock.now_ms() - self.settings().queue.demand_ms)
         if self.ledger.state.queue.unused:
             await self.ledger.execute(forget_terms)
+        if any(key.startswith(LOCK + GROUP) for key in self.ledger.state.semaphores):
+            await self.ledger.execute(forget_groups)
 
     def eligible(self) -> None:
         """More jobs may start than before."""

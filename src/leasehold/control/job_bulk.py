@@ -64,9 +64,12 @@ class BulkActions:
     def _action(self, principal: Principal, body: wire.Bulk) -> Callable[[str], Awaitable[int]]:
         note = wire.Note(note=body.note)
         if body.action == "cancel":
-            return lambda ident: self._changes.cancel(principal, ident, wire.Cancel(note=body.note))
+            cancel = wire.Cancel(note=body.note, grace_sec=body.grace_sec)
+            return lambda ident: self._changes.cancel(principal, ident, cancel)
         if body.action == "hold":
             return lambda ident: self._changes.hold(principal, ident, note)
+        if body.action == "pause":
+            return lambda ident: self._changes.pause(principal, ident, note)
         if body.action == "resume":
             return lambda ident: self._changes.resume(principal, ident, note)
         if body.action == "retry":

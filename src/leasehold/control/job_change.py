@@ -43,18 +43,16 @@ class Changes:
     async def pause(self, principal: Principal, ident: str, body: wire.Note) -> int:
         """What runs stands still until somebody resumes it; what waits is held."""
         job = await self._own(principal, ident)
-        lease = self._own_lease(job)
-        if lease is None or self.pause_lease is None:
+        if not self._has_own_lease(job) or self.pause_lease is None:
             return await self.hold(principal, ident, body)
-        await self.pause_lease(_for(principal, lease), job.lease_id, Pause(note=body.note))
+        await self.pause_lease(_for(principal), job.lease_id, Pause(note=body.note))
         return job.number
 
     async def resume(self, principal: Principal, ident: str, body: wire.Note) -> int:
         """A held job stands in line again; one that stands still goes on."""
         job = await self._own(principal, ident)
-        lease = self._own_lease(job)
-        if lease is not None and self.resume_lease is not None:
-            await self.resume_lease(_for(principal, lease), job.lease_id, Resume(note=body.note))
+        if self._has_own_lease(job) and self.resume_lease is not None:
+            await self.resume_lease(_for(principal), job.lease_id, Resume(note=body.note))
             return job.number
         return await self._unhold(principal, ident)
 
@@ -63,10 +61,10 @@ class Changes:
         check_owner(job, principal, "job:manage")
         return job
 
-    def _own_lease(self, job: Job) -> str | None:
-        """The principal of the lease that a running job has for itself."""
+    def _has_own_lease(self, job: Job) -> bool:
+        """Whether it runs under a lease of its own, not under a session's."""
         lease = self.ledger.state.leases.get(job.lease_id) if job.state is JobState.RUNNING else None
-        return lease.ask.principal if lease is not None and lease.job == job.number else None
+        return lease is not None and lease.job == job.number
 
     async def cancel(self, principal: Principal, ident: str, body: wire.Cancel) -> int:
         """End it: at once where nothing runs, else as soon as its worker has stopped."""
@@ -155,9 +153,9 @@ class Changes:
         return number_of(ident)
 
 
-def _for(principal: Principal, holder: str) -> Principal:
-    """The owner of a job acts on the lease that its worker holds."""
-    return with_(principal, name=holder, verbs=principal.verbs | {"lease:revoke"})
+def _for(principal: Principal) -> Principal:
+    """The owner of a job acts, under his own name, on the lease that its worker holds."""
+    return with_(principal, verbs=principal.verbs | {"lease:revoke"})
 
 
 class _Ended(Exception):

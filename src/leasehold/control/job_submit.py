@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from leasehold.control import lock
 from leasehold.control.calls import Calls
 from leasehold.control.cold import ColdParts
 from leasehold.control.dependencies import Dependencies
@@ -19,6 +20,7 @@ from leasehold.model.errors import Conflict, Invalid, LeaseholdError, QueueFull
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import job as wire
+from leasehold.wire.lease import SlotAsk
 
 COMMIT_BYTES = 4 << 20
 """Payloads of one commit; a larger submission takes several."""
@@ -96,7 +98,8 @@ class Submissions:
             )
         answers: list[wire.Taken] = [wire.Taken() for _ in items]
         drafts = await self._make(principal, items, answers, allow_unfit=body.allow_unfit)
-        filed = await self._file(principal, drafts, call, len(items))
+        sizes = [slot for place, _ in drafts for slot in items[place].slots if slot.size is not None]
+        filed = await self._file(principal, drafts, sizes, call, len(items))
         for place, one in filed:
             answers[place] = wire.Taken(job_id(one.number), str(one.state), one.existing)
         taken = len(filed)
@@ -116,8 +119,10 @@ class Submissions:
         now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
         self.room_for(items)
         drafts: list[tuple[int, Draft]] = []
+        sizes: dict[str, int] = {}
         for place, item in enumerate(items):
             try:
+                lock.agreed(item.slots, state, sizes)
                 draft = self._drafts.make(principal, item, state, now_ms, wall_ms, allow_unfit=allow_unfit)
                 if item.after:
                     after = tuple(numbers_of(item.after))
@@ -142,7 +147,12 @@ class Submissions:
             )
 
     async def _file(
-        self, principal: Principal, drafts: Sequence[tuple[int, Draft]], call: Call | None, asked: int
+        self,
+        principal: Principal,
+        drafts: Sequence[tuple[int, Draft]],
+        sizes: Sequence[SlotAsk],
+        call: Call | None,
+        asked: int,
     ) -> list[tuple[int, Filed]]:
         """In as many commits as they need, all but the last of which are not waited for one by one."""
         found: list[tuple[int, Filed]] = []
@@ -163,6 +173,7 @@ class Submissions:
                     self._decide,
                     principal.name,
                     [draft for _, draft in piece],
+                    sizes,
                     last,
                 )
             )
@@ -200,11 +211,14 @@ class Submissions:
         self,
         actor: str,
         drafts: Sequence[Draft],
+        sizes: Sequence[SlotAsk],
         remember: Callable[[Sequence[Filed], Outcome], None] | None,
         state: State,
         stamp: Stamp,
     ) -> Outcome:
         outcome = Outcome()
+        if sizes:
+            lock.sized(state, sizes, actor, stamp, self.settings(), outcome)
         live = state.jobs
         for draft in drafts:
             if any(number not in live for number in draft.waits_for):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leasehold.control import views
 from leasehold.control.ledger import Ledger
@@ -10,18 +10,38 @@ from leasehold.core.state import SEMAPHORES, Change, Outcome, Stamp, State
 from leasehold.model.charge import LOCK
 from leasehold.model.errors import Conflict, NotFound, Overloaded
 from leasehold.model.event import Event
-from leasehold.model.lease import Ask
 from leasehold.model.line import Semaphore
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
-from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
+from leasehold.wire.lease import SlotAsk
+
+GROUP = "group/"
+"""What `submit --parallel` names the slots of a group by: their sizes go with its last job."""
+
+FORGOTTEN_MAX = 500
+
+
+def agreed(slots: Sequence[SlotAsk], state: State, sizes: dict[str, int]) -> None:
+    """Add the sizes that are named to `sizes`. Raises Conflict where another is set, or named before."""
+    for slot in slots:
+        if slot.size is None:
+            continue
+        known = state.sizes.get(LOCK + slot.name, sizes.get(slot.name))
+        if known is not None and known != slot.size:
+            raise Conflict(
+                f"{slot.name} has {known} slots, not {slot.size}; leave the size out, or change it by "
+                "`leasehold lock set`",
+                name=slot.name,
+                size=known,
+            )
+        sizes[slot.name] = slot.size
 
 
 def sized(
     state: State,
-    body: wire.HeavyLeaseRequest,
-    ask: Ask,
+    slots: Sequence[SlotAsk],
+    principal: str,
     stamp: Stamp,
     settings: PolicySettings,
     outcome: Outcome,
@@ -30,22 +50,25 @@ def sized(
 
     Raises Conflict where another is set.
     """
-    for slot in body.slots:
-        if slot.size is None:
-            continue
-        key = LOCK + slot.name
-        known = state.semaphores.get(key)
-        if known is None:
+    sizes: dict[str, int] = {}
+    agreed(slots, state, sizes)
+    for name, size in sizes.items():
+        key = LOCK + name
+        if key not in state.semaphores:
             check_room(state, settings)
-            record = Semaphore(key, slot.size, ask.principal, stamp.wall_ms)
-            outcome.changes.append(Change(SEMAPHORES, key, record))
-        elif known.size != slot.size:
-            raise Conflict(
-                f"{slot.name} has {known.size} slots, not {slot.size}; leave the size out, or change it by "
-                "`leasehold lock set`",
-                name=slot.name,
-                size=known.size,
-            )
+            outcome.changes.append(Change(SEMAPHORES, key, Semaphore(key, size, principal, stamp.wall_ms)))
+
+
+def forget_groups(state: State, _: Stamp) -> Outcome:
+    """Drop the sizes of groups that no live job or lease names: at most 500 a round."""
+    outcome = Outcome()
+    idle = [key for key in state.semaphores if key.startswith(LOCK + GROUP)]
+    if idle:
+        named = {name for terms in state.terms.values() for name, _ in terms.ask.charge.named}
+        named |= {name for waiter in state.waiters.values() for name, _ in waiter.ask.charge.named}
+        idle = [key for key in idle if key not in named and not state.book.named.get(key)]
+    outcome.changes.extend(Change(SEMAPHORES, key, None) for key in idle[:FORGOTTEN_MAX])
+    return outcome
 
 
 def check_room(state: State, settings: PolicySettings) -> None:

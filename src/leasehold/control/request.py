@@ -121,7 +121,7 @@ class RequestService:
         """
         settings = self.settings()
         outcome = Outcome()
-        sized(state, body, ask, stamp, settings, outcome)
+        sized(state, body.slots, ask.principal, stamp, settings, outcome)
         waiter = state.waiters.get(ticket) if ticket else None
         if waiter is not None and waiter.ask.principal != ask.principal:
             raise Conflict(f"{ticket} belongs to somebody else; ask without a ticket")

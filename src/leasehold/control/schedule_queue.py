@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from leasehold.control import job_views
 from leasehold.control.job import JobService
+from leasehold.control.lock import sized
 from leasehold.control.schedule_views import Told
 from leasehold.core import job as jobs
 from leasehold.core.attempt import with_
@@ -45,7 +46,9 @@ class QueuedRuns:
         )
         if after:
             draft = with_(draft, after=tuple(after), after_any=True, waits_for=tuple(after))
-        filed = jobs.submit(state, [draft], principal.name, stamp, self._service.settings(), outcome)
+        settings = self._service.settings()
+        sized(state, body.slots, principal.name, stamp, settings, outcome)
+        filed = jobs.submit(state, [draft], principal.name, stamp, settings, outcome)
         return filed[0].number
 
     def cancel(self, state: State, stamp: Stamp, number: int, note: str, outcome: Outcome) -> bool:

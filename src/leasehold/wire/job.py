@@ -337,11 +337,12 @@ class JobEvents(msgspec.Struct):
 
 
 class Bulk(Input, frozen=True):
-    """`POST /jobs/bulk`: one action on everything that matches a filter."""
+    """`POST /jobs/bulk`: one action on everything that matches a filter. `grace_sec` is for cancel."""
 
-    action: Literal["cancel", "hold", "resume", "retry", "priority"]
+    action: Literal["cancel", "hold", "pause", "resume", "retry", "priority"]
     priority: PriorityName | None = None
     note: Text = ""
+    grace_sec: Annotated[int, Meta(ge=0, le=600)] | None = None
     state: Annotated[list[str], Meta(max_length=9)] = []
     job_type: Name | None = None
     holder: Name | None = None

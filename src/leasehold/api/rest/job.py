@@ -262,6 +262,7 @@ async def job_events(call: Call[None, Nothing, JobPath]) -> JobEvents:
     query=LogQuery,
     answer=LogPage,
     errors=(errors.NotFound, errors.NotPermitted),
+    holds=lambda query: query.wait_sec > 0,
 )
 async def read_log(call: Call[None, LogQuery, JobPath]) -> LogPage:
     """A piece of a command's output from `offset` on, also while it runs; `wait_sec` waits for more."""

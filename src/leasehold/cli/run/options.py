@@ -6,7 +6,7 @@ Parsed by hand because a parser from a library costs more time than `run` may ad
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from leasehold.cli.amounts import duration, millicores, size
 
@@ -31,16 +31,17 @@ class Option:
         explained: str,
         read: Callable[[str], Any] | None = None,
         many: bool = False,
+        field: str = "",
     ) -> None:
         self.name = name
-        self.field = name.lstrip("-").replace("-", "_")
+        self.field = field or name.lstrip("-").replace("-", "_")
         self.metavar = metavar
         self.explained = explained
         self.read = read
         self.many = many
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
+def choice(*allowed: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in allowed:
             raise ValueError(f"expected one of {', '.join(allowed)}")
@@ -49,7 +50,7 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
             raise ValueError(f"expected a whole number from {low} to {high}")
@@ -58,19 +59,19 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _class(text: str) -> str:
-    return _choice("LOW", "NORMAL", "HIGH")(text.upper())
+def cost_class(text: str) -> str:
+    return choice("LOW", "NORMAL", "HIGH")(text.upper())
 
 
-def _priority(text: str) -> str:
-    return _choice("URGENT", "HIGH", "NORMAL", "LOW", "BACKGROUND", "INTERACTIVE", "BATCH")(text.upper())
+def priority(text: str) -> str:
+    return choice("URGENT", "HIGH", "NORMAL", "LOW", "BACKGROUND", "INTERACTIVE", "BATCH")(text.upper())
 
 
-def _constraint(text: str) -> str:
-    return _choice("cpu_heavy", "disk_write_heavy", "network_heavy", "gpu")(text.replace("-", "_"))
+def constraint(text: str) -> str:
+    return choice("cpu_heavy", "disk_write_heavy", "network_heavy", "gpu")(text.replace("-", "_"))
 
 
-def _slot(text: str) -> tuple[str, int | None]:
+def slot(text: str) -> tuple[str, int | None]:
     name, separator, count = text.partition("=")
     if not name or (separator and not (count.isdecimal() and int(count) >= 1)):
         raise ValueError("expected NAME=SIZE with a size from 1, like scanner=3")
@@ -80,31 +81,31 @@ def _slot(text: str) -> tuple[str, int | None]:
 def _descriptor(text: str) -> int:
     """A descriptor above standard error that is open, made ours alone: the command does not get it."""
     try:
-        fd = _whole(3, 1_048_576)(text)
+        fd = whole(3, 1_048_576)(text)
         os.set_inheritable(fd, False)
     except (OSError, ValueError):
         raise ValueError("expected the number of an open file descriptor from 3") from None
     return fd
 
 
-def _expected(text: str) -> int:
+def expected(text: str) -> int:
     return max(1, round(duration(text)))
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("--cost", "UNITS", "abstract cost, 1 to 100 (a quiet machine has 90 to give)", _whole(1, 100)),
-    Option("--class", "CLASS", "cost class instead: LOW, NORMAL or HIGH", _class),
+    Option("--cost", "UNITS", "abstract cost, 1 to 100 (a quiet machine has 90 to give)", whole(1, 100)),
+    Option("--class", "CLASS", "cost class instead: LOW, NORMAL or HIGH", cost_class, field="cost_class"),
     Option("--cpu", "CORES", "cores instead of units: 4, 0.5 or 500m", millicores),
     Option("--mem", "SIZE", "memory: 8G, 512M", size),
     Option("--disk", "SIZE", "disk space: 20G", size),
-    Option("--gpu", "N", "whole GPUs", _whole(1, 64)),
+    Option("--gpu", "N", "whole GPUs", whole(1, 64)),
     Option("--enforce", "", "have the kernel hold it to its cores and memory (where the machine allows it)"),
-    Option("--priority", "NAME", "urgent, high, normal (default), low or background", _priority),
+    Option("--priority", "NAME", "urgent, high, normal (default), low or background", priority),
     Option(
         "--start",
         "WHEN",
         "now (default), or quiet: wait for the machine to be quiet",
-        _choice("now", "quiet"),
+        choice("now", "quiet"),
     ),
     Option("--wait", "TIME", "give up with code 75 after this long; for ever without it", duration),
     Option("--lock", "NAME", "also take this lock; may be repeated", str, many=True),
@@ -112,17 +113,17 @@ OPTIONS: tuple[Option, ...] = (
         "--slots",
         "NAME=SIZE",
         "also take one slot of a semaphore of that size; may be repeated",
-        _slot,
+        slot,
         many=True,
     ),
     Option(
         "--constraint",
         "WHAT",
         "cpu-heavy, disk-write-heavy, network-heavy or gpu; may be repeated",
-        _constraint,
+        constraint,
         many=True,
     ),
-    Option("--expect", "TIME", "how long it will take, for everybody's estimates", _expected),
+    Option("--expect", "TIME", "how long it will take, for everybody's estimates", expected),
     Option(
         "--job-type", "NAME", "what kind of work it is; by default the command's name and first word", str
     ),
@@ -131,19 +132,19 @@ OPTIONS: tuple[Option, ...] = (
         "--on-busy",
         "WHAT",
         "how it gives way to the owner: keep (default), throttle, pause, stop",
-        _choice("keep", "throttle", "pause", "stop"),
+        choice("keep", "throttle", "pause", "stop"),
     ),
     Option(
         "--on-lost",
         "WHAT",
         "when the lease is lost: continue, or stop (default with --lock)",
-        _choice("continue", "stop"),
+        choice("continue", "stop"),
     ),
     Option(
         "--when-down",
         "WHAT",
         "when the server can't be reached: run, wait or fail",
-        _choice("run", "wait", "fail"),
+        choice("run", "wait", "fail"),
     ),
     Option("--ticket", "TICKET", "take up a place in the line that was left", str),
     Option(
@@ -206,18 +207,9 @@ def parse(arguments: Sequence[str]) -> Wanted:
     Raises Usage.
     """
     wanted = Wanted()
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            wanted.command = rest
-            break
-        if not word.startswith("-") or word == "-":
-            wanted.command = [word, *rest]
-            break
-        _take(wanted, word, rest)
-        if wanted.help:
-            return wanted
+    read(wanted, arguments, BY_NAME, "run")
+    if wanted.help:
+        return wanted
     if not wanted.command:
         raise Usage("no command: leasehold run [OPTIONS] -- COMMAND [ARGUMENT…]")
     if wanted.cost is not None and wanted.cost_class is not None:
@@ -225,11 +217,28 @@ def parse(arguments: Sequence[str]) -> Wanted:
     return wanted
 
 
-def _take(wanted: Wanted, word: str, rest: list[str]) -> None:
+def read(wanted: Any, arguments: Sequence[str], by_name: Mapping[str, Option], verb: str) -> None:
+    """Fill the fields of `wanted` (with `command` and `help`) as a verb's table of options says.
+
+    What follows `--`, or the first word that is no option, is the command. Raises Usage.
+    """
+    rest = list(arguments)
+    while rest and not wanted.help:
+        word = rest.pop(0)
+        if word == "--":
+            wanted.command = rest
+            return
+        if not word.startswith("-") or word == "-":
+            wanted.command = [word, *rest]
+            return
+        _take(wanted, word, rest, by_name, verb)
+
+
+def _take(wanted: Any, word: str, rest: list[str], by_name: Mapping[str, Option], verb: str) -> None:
     name, separator, value = word.partition("=")
-    option = BY_NAME.get(name)
+    option = by_name.get(name)
     if option is None:
-        raise Usage(f"unknown option {name}{_nearest(name)}; see leasehold run --help")
+        raise Usage(f"unknown option {name}{_nearest(name, by_name)}; see leasehold {verb} --help")
     if not option.metavar:
         if separator:
             raise Usage(f"{name} takes no value")
@@ -241,20 +250,19 @@ def _take(wanted: Wanted, word: str, rest: list[str]) -> None:
         value = rest.pop(0)
     assert option.read is not None
     try:
-        read = option.read(value)
+        given = option.read(value)
     except ValueError as error:
         raise Usage(f"{name} {value}: {error}") from None
-    field = "cost_class" if option.field == "class" else option.field
     if option.many:
-        getattr(wanted, field).append(read)
+        getattr(wanted, option.field).append(given)
     else:
-        setattr(wanted, field, read)
+        setattr(wanted, option.field, given)
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, by_name: Mapping[str, Option]) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, BY_NAME, n=1)
+    close = difflib.get_close_matches(name, by_name, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
