@@ -17,12 +17,16 @@ from leasehold.control.dashboard import Dashboard, Viewer, difference
 from leasehold.model.errors import Overloaded
 from leasehold.model.event import Event
 from leasehold.model.principal import Principal
+from leasehold.model.refusal import Code
 from leasehold.wire import dashboard as wire
 from leasehold.wire.lease import Dimension
 from leasehold.wire.owner import AdmissionOut
 
 WHO = Principal(name="user:ada", role="viewer", verbs=frozenset(), session="s1")
 UNITS = Dimension(100, 90, 40, 50)
+QUEUE = wire.QueueNow(
+    7, {"QUEUED": 5, "RUNNING": 2}, wire.Rates(1.5, 1.0, 0.5), 2.5, 60.0, 1_000, {"CAPACITY": 5}, 1
+)
 
 
 def state(seq: int = 1, **parts: Any) -> wire.DashboardState:
@@ -41,6 +45,7 @@ def state(seq: int = 1, **parts: Any) -> wire.DashboardState:
         "decisions": [],
         "denials": [],
         "owner": AdmissionOut("n", "allow", [], []),
+        "queue": QUEUE,
     }
     return wire.DashboardState(seq=seq, at=seq * 1_000, **empty | parts)
 
@@ -156,6 +161,19 @@ def test_a_metrics_frame_stays_under_5_kb() -> None:
 
     frame = msgspec.json.encode(difference(measured(1), measured(2)))
     assert 1_000 < len(frame) < 5_000, len(frame)
+
+
+@pytest.mark.requirement("OPS-3", "OPS-22")
+def test_a_change_of_the_queue_is_its_figures_alone() -> None:
+    """A job that has come is one small part of a frame, however long the queue is."""
+    before = state()
+    depth = {"QUEUED": 1_999_999, "RUNNING": 300, "HELD": 40_000, "DISPATCHING": 12}
+    reasons = {str(code): 2_000_000 for code in Code}
+    grown = msgspec.structs.replace(QUEUE, changes=8_000_000, states=depth, reasons=reasons)
+    frame = msgspec.json.encode(difference(before, msgspec.structs.replace(before, seq=2, queue=grown)))
+    assert set(json.loads(frame)) == {"seq", "at", "queue"}
+    assert json.loads(frame)["queue"]["changes"] == 8_000_000
+    assert len(frame) < 1_200, len(frame)
 
 
 @pytest.mark.requirement("OPS-3")

@@ -2,7 +2,9 @@ import { Banner } from "./components/Banner";
 import { ToastView } from "./components/ToastView";
 import { TopBar } from "./components/TopBar";
 import { path } from "./router";
+import { Job } from "./routes/Job";
 import { Overview } from "./routes/Overview";
+import { Queue } from "./routes/Queue";
 import { Forbidden, SignIn } from "./routes/SignIn";
 import { connection, lostWhy } from "./state/connection";
 import { signInState } from "./state/signin";
@@ -29,7 +31,14 @@ function Content() {
   switch (path.value) {
     case "/":
       return <Overview />;
+    case "/queue":
+      return <Queue />;
     default:
-      return <Banner />;
+      return <Elsewhere />;
   }
+}
+
+function Elsewhere() {
+  const job = /^\/jobs\/([A-Za-z0-9-]{1,64})$/.exec(path.value)?.[1];
+  return job === undefined ? <Banner /> : <Job key={job} id={job} />;
 }

@@ -225,6 +225,8 @@ class Assembly:
             self.sense,
             self.archive,
             self.leases.counters,
+            self.jobs.counts,
+            self.jobs.cold,
             lambda: self.policy,
         )
         self.supervisor.on_change = self.dashboard.changed

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import msgspec
+
 from leasehold.control import codec
 from leasehold.control.ledger import Ledger
 from leasehold.core.state import COLD_JOBS, JOBS
 from leasehold.model.job import Job, JobSpec
 from leasehold.ports.archive import Archive
+from leasehold.wire.job import ExecIn
 
 CACHE_BYTES = 32 << 20
 """What is submitted is mostly claimed soon: the last cold parts are kept at hand."""
 
 READ_AT_ONCE = 1_000
+TITLE_MAX = 256
 
 
 class ColdParts:
@@ -64,6 +68,11 @@ class ColdParts:
                 continue
         return specs
 
+    async def titles(self, numbers: Sequence[int]) -> dict[int, str]:
+        """What these jobs are called: their titles, else their commands; "" where they have neither."""
+        specs = await self.specs(numbers)
+        return {number: _title(specs[number]) if number in specs else "" for number in numbers}
+
     async def ended(self, number: int) -> Job | None:
         """A job that has ended, once its end is durable; None where none of that number is known."""
         await self._ledger.record_settled(JOBS, number)
@@ -84,3 +93,9 @@ class ColdParts:
             except codec.Unreadable:
                 continue
         return found
+
+
+def _title(spec: JobSpec) -> str:
+    if spec.title or spec.uid < 0:
+        return spec.title
+    return " ".join(msgspec.json.decode(spec.payload, type=ExecIn).argv)[:TITLE_MAX]

@@ -17,11 +17,14 @@ import structlog
 from leasehold import __version__
 from leasehold.control import codec, views
 from leasehold.control import dashboard_rows as rows
+from leasehold.control.cold import ColdParts
 from leasehold.control.counters import Counters
+from leasehold.control.job_stats import JobStats
 from leasehold.control.ledger import Ledger
 from leasehold.control.owner import SELF, OwnerService
 from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
+from leasehold.control.titles import Titles
 from leasehold.core.state import State
 from leasehold.model.errors import LeaseholdError, Overloaded
 from leasehold.model.event import Event
@@ -42,6 +45,9 @@ QUEUE_MAX = 16
 """Frames that wait for one reader; one more, and it gets a fresh state in their place."""
 
 DECISIONS_SHOWN = 40
+LOOKED_BACK = 1_000
+"""Events among which the decisions are looked for that were made before anybody looked."""
+
 DRIFT_MS = 100
 """By how much the wall clock may move before times are shown anew."""
 
@@ -116,6 +122,8 @@ class Dashboard:
         sense: SenseService,
         archive: Archive,
         counters: Counters,
+        queue: JobStats,
+        cold: ColdParts,
         settings: Callable[[], PolicySettings],
     ) -> None:
         self.allowed: Callable[[Principal], bool] = lambda principal: True
@@ -126,6 +134,8 @@ class Dashboard:
         self._sense = sense
         self._archive = archive
         self._counters = counters
+        self._queue = queue
+        self._titles = Titles(cold)
         self._settings = settings
         self._viewers: set[Viewer] = set()
         self._state: wire.DashboardState | None = None
@@ -187,7 +197,8 @@ class Dashboard:
         """Something was committed, or measured. Costs nothing while nobody looks."""
         if self._knows_decisions:
             state = self._ledger.state
-            self._decisions.extend(rows.decision(event, state) for event in events[-DECISIONS_SHOWN:])
+            told = [event for event in events if event.kind not in rows.BY_THOUSANDS]
+            self._decisions.extend(rows.decision(event, state) for event in told[-DECISIONS_SHOWN:])
         if self._viewers:
             self._urgent = self._urgent or not measured
             self._wake.set()
@@ -252,6 +263,7 @@ class Dashboard:
 
     async def _make(self) -> wire.DashboardState:
         await self._learn_decisions()
+        await self._titles.learn(self._ledger.state, self._decisions)
         said = await self._owner.admission(SELF)
         self._made_ms = self._clock.now_ms()
         found = await self._ledger.read(partial(self._built, said))
@@ -265,13 +277,17 @@ class Dashboard:
         """What happened before anybody looked."""
         if self._knows_decisions:
             return
-        after = max(0, self._ledger.events_last - DECISIONS_SHOWN)
+        after = max(0, self._ledger.events_last - LOOKED_BACK)
         self._knows_decisions = True  # From here on new ones are told.
-        records = await self._archive.events(after=after, limit=DECISIONS_SHOWN)
+        records = await self._archive.events(after=after, limit=LOOKED_BACK)
         events = [event for record in records for event in codec.decode_events(record)]
         told = {row.seq for row in self._decisions}
         state = self._ledger.state
-        earlier = [rows.decision(event, state) for event in events if event.seq not in told]
+        earlier = [
+            rows.decision(event, state)
+            for event in events
+            if event.seq not in told and event.kind not in rows.BY_THOUSANDS
+        ]
         merged = sorted([*earlier, *self._decisions], key=lambda row: row.seq)
         self._decisions = deque(merged, maxlen=DECISIONS_SHOWN)
 
@@ -291,11 +307,12 @@ class Dashboard:
             leases=self._lease_rows(leases),
             usage=rows.usage(state, leases),
             waiting=rows.waiting(
-                self._scheduler.in_line(state, rows.WAITERS_SHOWN), len(state.line), self._offset_ms
+                self._scheduler.in_line(state, rows.WAITERS_SHOWN), len(state.waiters), self._offset_ms
             ),
             decisions=list(self._decisions),
             denials=self._denials(),
             owner=said,
+            queue=self._queue.glance(state),
         )
 
     def _note_offset(self) -> None:
@@ -327,8 +344,9 @@ class Dashboard:
         known, self._rows = self._rows, {}
         for record in leases:
             was = known.get(record.lease_id)
-            same = was is not None and was[0] is record
-            self._rows[record.lease_id] = was if was is not None and same else (record, rows.lease(record))
+            if was is None or was[0] is not record or (record.job and not was[1].label):
+                was = record, rows.lease(record, self._titles.of(record.job))
+            self._rows[record.lease_id] = was
         return [row for _, row in self._rows.values()]
 
     def _denials(self) -> list[wire.DenialRow]:
@@ -353,6 +371,7 @@ def difference(before: wire.DashboardState, after: wire.DashboardState) -> wire.
         "waiting",
         "denials",
         "owner",
+        "queue",
     ):
         value = getattr(after, name)
         if value != getattr(before, name):

@@ -9,6 +9,7 @@ from typing import cast
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, LOCK
 from leasehold.model.event import Event
+from leasehold.model.ids import from_number, to_number
 from leasehold.model.lease import Lease
 from leasehold.model.line import Waiter
 from leasehold.model.quiet import QuietAssessment, QuietSettings
@@ -18,8 +19,11 @@ from leasehold.wire import dashboard as wire
 LEASES_SHOWN = 50
 WAITERS_SHOWN = 20
 TEXT_MAX = 200
-REASONS = ("reason", "note", "charged", "why")
+REASONS = ("reason", "note", "charged", "error", "why")
 """What an event's details may say in words, the first one counts."""
+BY_THOUSANDS = frozenset({"JobSubmitted", "JobOffered", "JobStarted", "JobDone"})
+"""Events that a busy queue makes by the thousand: the page counts them, and does not tell each."""
+
 VERDICTS: Mapping[str, wire.Verdict] = {"Yes": "yes", "Only urgent work": "urgent"}
 
 
@@ -38,7 +42,8 @@ def shown_leases(state: State) -> list[Lease]:
     return heapq.nsmallest(LEASES_SHOWN, state.leases.values(), key=lambda lease: lease.token)
 
 
-def lease(record: Lease) -> wire.LeaseRow:
+def lease(record: Lease, title: str = "") -> wire.LeaseRow:
+    """One lease; `title` is what its job is called."""
     ask = record.ask
     named = [name for name, _ in ask.charge.named]
     return wire.LeaseRow(
@@ -49,7 +54,8 @@ def lease(record: Lease) -> wire.LeaseRow:
         units=ask.charge.units,
         granted_ms=record.granted_wall_ms,
         priority=ask.priority.name,
-        label=short(ask.label),
+        label=short(ask.label or title),
+        job=from_number("job", record.job) if record.job else "",
         cpu_millicores=ask.charge.cpu_millicores,
         memory_bytes=ask.charge.memory_bytes,
         devices=[name.removeprefix(DEVICE) for name in named if name.startswith(DEVICE)][:8],
@@ -93,7 +99,7 @@ def waiting(line: Iterable[tuple[Waiter, Reason | None]], total: int, offset_ms:
 def decision(event: Event, state: State) -> wire.DecisionRow:
     """One event, with what the lease that it is about was for, as far as that is remembered."""
     details = event.details
-    of = state.leases.get(event.subject) or state.ended.get(event.subject)
+    label = _label(event.subject, state)
     return wire.DecisionRow(
         seq=event.seq,
         kind=event.kind,
@@ -106,8 +112,26 @@ def decision(event: Event, state: State) -> wire.DecisionRow:
         reason=short(str(next((details[name] for name in REASONS if details.get(name)), ""))),
         by=short(event.actor),
         until_ms=cast(int, details.get("until_ms", 0)),
-        label=short(of.ask.label or of.ask.job_type) if of is not None else "",
+        label=short(label),
     )
+
+
+def job_of(subject: str, state: State) -> int:
+    """The number of the job that an event is about, itself or by its lease; 0 for none."""
+    of = state.leases.get(subject) or state.ended.get(subject)
+    return of.job if of is not None else to_number("job", subject) or 0
+
+
+def _label(subject: str, state: State) -> str:
+    """What an event is about: what its lease was for, the type of its job, the name of its schedule."""
+    of = state.leases.get(subject) or state.ended.get(subject)
+    if of is not None:
+        return of.ask.label or of.ask.job_type
+    job = state.jobs.get(to_number("job", subject) or 0)
+    if job is not None:
+        return job.terms.ask.job_type
+    schedule = state.schedules.get(subject)
+    return schedule.name if schedule is not None else ""
 
 
 def scales(settings: QuietSettings) -> dict[str, wire.InputScale]:

@@ -16,6 +16,7 @@ from leasehold.control.job_bulk import BulkActions
 from leasehold.control.job_care import JobCare, forget_terms
 from leasehold.control.job_change import Changes, check_owner, number_of
 from leasehold.control.job_list import JobList, Wanted
+from leasehold.control.job_search import JobSearch, add_members, place_of
 from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
 from leasehold.control.live import LiveLeases
@@ -33,6 +34,9 @@ from leasehold.ports.runner import RunFailed, Runner
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import job as wire
 
+ARGUMENTS_SHOWN, ARGUMENT_SHOWN = 16, 256
+"""So much of a command stands in a list: all of it is up to 192 KiB."""
+
 
 class Listing(Protocol):
     """What a list is asked for."""
@@ -44,6 +48,8 @@ class Listing(Protocol):
     group: str
     label: str
     worker: str
+    text: str
+    fold: bool
     limit: int
     cursor: str | None
 
@@ -79,6 +85,7 @@ class JobService:
         self.results = Results(leases.ledger, leases.settings, self.cold, self.ended)
         self.care = JobCare(leases.ledger, leases.settings, self.ended)
         self.listed = JobList(leases.ledger, self.cold)
+        self.searched = JobSearch(self.listed, self.cold)
         self.drafts = Drafts(leases.settings, lambda: leases.totals, disk_of, users)
         self._submissions = Submissions(
             leases.ledger, leases.settings, self.drafts, self.cold, self.dependencies, calls, self.eligible
@@ -167,16 +174,20 @@ class JobService:
         if not with_payload:
             for row in rows:
                 row.payload = row.result = None
+                row.command = [each[:ARGUMENT_SHOWN] for each in row.command[:ARGUMENTS_SHOWN]]
         return rows
 
     async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> wire.JobPage:
         """Jobs that match, newest first: live ones, then those that have ended."""
-        found, following = await self.listed.page(wanted, limit, cursor)
+        found, following = await self.searched.page(wanted, limit, cursor)
         rows = await self.shown(found)
         for job, row in zip(found, rows, strict=True):
             if job.state in (JobState.QUEUED, JobState.HELD):
                 reasons = self._why(job)
                 row.reason = reasons[0].sentence if reasons else ""
+                row.position = next((place for one in reasons if (place := place_of(one))), None)
+        if wanted.fold:
+            add_members(rows, self.ledger.state)
         return wire.JobPage(rows, following)
 
     def _why(self, job: Job) -> list[Reason]:
@@ -202,6 +213,8 @@ class JobService:
             query.group,
             query.label,
             query.worker,
+            query.text,
+            query.fold,
         )
         return await self.page(wanted, query.limit, query.cursor)
 

@@ -30,6 +30,9 @@ class Wanted(msgspec.Struct, frozen=True):
     group: str = ""
     label: str = ""
     worker: str = ""
+    text: str = ""
+    fold: bool = False
+    """Of each group only the newest on a page."""
 
     def fits_terms(self, terms: Terms) -> bool:
         """Whether jobs of these terms may match."""
@@ -76,7 +79,8 @@ class JobList:
             return found, None
         if len(found) >= limit:
             return found, "ended-"
-        more, last = await self._ended(wanted, limit - len(found), int(number) if number else None)
+        groups = {job.terms.group for job in found}
+        more, last = await self._ended(wanted, limit - len(found), int(number) if number else None, groups)
         return found + more, f"ended-{last}" if last is not None else None
 
     def matching(self, wanted: Wanted) -> list[int]:
@@ -87,8 +91,9 @@ class JobList:
     def _live(self, wanted: Wanted, limit: int, before: int | None) -> tuple[list[Job], int | None]:
         found: list[Job] = []
         known: dict[str, bool] = {}
+        groups: set[str] = set()
         for looked, job in enumerate(self._rows(before), 1):
-            if self._fits(job, wanted, known):
+            if self._fits(job, wanted, known) and not (wanted.fold and folded(job, groups)):
                 found.append(job)
             if len(found) >= limit or looked >= LOOKED_AT:
                 return found, job.number
@@ -123,17 +128,32 @@ class JobList:
             if job is not None:
                 yield job
 
-    async def _ended(self, wanted: Wanted, limit: int, before: int | None) -> tuple[list[Job], int | None]:
+    async def _ended(
+        self, wanted: Wanted, limit: int, before: int | None, groups: set[str]
+    ) -> tuple[list[Job], int | None]:
         found: list[Job] = []
         live, known = self._ledger.state.jobs, dict[str, bool]()
         for _ in range(ARCHIVE_PAGES):
             rows = await self._cold.ended_page(ARCHIVE_ROWS, before)
             for job in rows:
                 before = job.number
-                if job.number not in live and self._fits(job, wanted, known):
+                if job.number in live or not self._fits(job, wanted, known):
+                    continue
+                if not (wanted.fold and folded(job, groups)):
                     found.append(job)
                 if len(found) >= limit:
                     return found, before
             if len(rows) < ARCHIVE_ROWS:
                 return found, None
         return found, before
+
+
+def folded(job: Job, groups: set[str]) -> bool:
+    """Whether another of its group has been seen; from now on one has."""
+    group = job.terms.group
+    if not group:
+        return False
+    if group in groups:
+        return True
+    groups.add(group)
+    return False

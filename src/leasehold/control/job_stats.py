@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+import msgspec
+
 from leasehold.control.demand import Demand
 from leasehold.control.ledger import Ledger
 from leasehold.core import admission
@@ -14,6 +16,7 @@ from leasehold.model.event import Event
 from leasehold.model.job import Job, JobState
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import job as wire
+from leasehold.wire.dashboard import QueueNow
 
 SLICE_MS = 10_000
 SLICES = 30
@@ -25,6 +28,13 @@ WAITS_OF_ONE_CALL = 32
 
 ROWS_MAX = 500
 LOOKED_AT = 10_000
+
+GLANCE = 200
+"""Shapes in line that `glance` looks at for their reasons."""
+
+GLANCE_MS = 1_000
+"""It looks no oftener, however much is committed."""
+
 KINDS = {
     "JobSubmitted": 0,
     "JobStarted": 1,
@@ -44,6 +54,10 @@ class JobStats:
         self._demand = demand
         self._slices: deque[tuple[int, list[int]]] = deque(maxlen=SLICES)
         self._waits_ms: deque[int] = deque(maxlen=WAITS)
+        self._seen: QueueNow | None = None
+        self._seen_ms = 0
+        self.changes = 0
+        """How many events of jobs there were: whoever has seen as many has missed none."""
 
     def committed(self, events: Sequence[Event]) -> None:
         """Count what has happened."""
@@ -52,6 +66,8 @@ class JobStats:
             kind = KINDS.get(event.kind)
             if kind is not None:
                 counts[kind] += 1
+            if event.kind.startswith("Job"):
+                self.changes += 1
         if any(counts):
             at = self._ledger.clock.now_ms() // SLICE_MS
             if not self._slices or self._slices[-1][0] != at:
@@ -71,18 +87,39 @@ class JobStats:
         for row in depth:
             states[row.state] = states.get(row.state, 0) + row.count
         waits = sorted(self._waits_ms)
+        oldest_ms = self._oldest_ms(state)
         return wire.QueueStats(
             states=states,
             depth=depth[:ROWS_MAX],
             payload_bytes=state.queue.bytes,
-            oldest_sec=self._oldest_s(state),
+            oldest_sec=max(0.0, (self._ledger.clock.wall_ms() - oldest_ms) / 1000) if oldest_ms else None,
             rates=self._rates(),
             wait_p50_sec=_at(waits, 50),
             wait_p95_sec=_at(waits, 95),
-            reasons=self._reasons(state),
+            reasons=self._reasons(state, LOOKED_AT),
             workers=len(self._demand.takers) + len(self._demand.pollers),
             unreadable=sorted(state.unreadable)[:100],
         )
+
+    def glance(self, state: State) -> QueueNow:
+        """The figures for the page: counts that are kept anyway, and no look at every job."""
+        now_ms = self._ledger.clock.now_ms()
+        seen = self._seen
+        if seen is not None and now_ms - self._seen_ms < GLANCE_MS:
+            return msgspec.structs.replace(seen, changes=self.changes, states=_named(state))
+        waits = sorted(self._waits_ms)
+        self._seen_ms = now_ms
+        self._seen = QueueNow(
+            changes=self.changes,
+            states=_named(state),
+            rates=self._rates(),
+            wait_p50_sec=_at(waits, 50),
+            wait_p95_sec=_at(waits, 95),
+            oldest_ms=self._oldest_ms(state),
+            reasons=self._reasons(state, GLANCE),
+            workers=len(self._demand.takers) + len(self._demand.pollers),
+        )
+        return self._seen
 
     @staticmethod
     def _depth(state: State) -> list[wire.Depth]:
@@ -93,11 +130,12 @@ class JobStats:
             rows[row] = rows.get(row, 0) + count
         return [wire.Depth(row[0], count, *row[1:]) for row, count in rows.items()]
 
-    def _oldest_s(self, state: State) -> float | None:
-        """The age of the oldest job that waits; of the first ten thousand where all of those run."""
+    @staticmethod
+    def _oldest_ms(state: State) -> int | None:
+        """Since when the oldest job waits; None where none of the first ten thousand does."""
         for job in islice(state.jobs.values(), LOOKED_AT):
             if job.state is JobState.QUEUED:
-                return max(0.0, (self._ledger.clock.wall_ms() - job.since_wall_ms) / 1000)
+                return job.since_wall_ms
         return None
 
     def _rates(self) -> wire.Rates:
@@ -109,8 +147,8 @@ class JobStats:
         minutes = SLICES * SLICE_MS / 60_000
         return wire.Rates(*(round(count / minutes, 2) for count in sums))
 
-    def _reasons(self, state: State) -> dict[str, int]:
-        """How many wait for what, by the decisive reason."""
+    def _reasons(self, state: State, looked_at: int) -> dict[str, int]:
+        """How many wait for what, by the decisive reason; of the first `looked_at` shapes of the line."""
         settings, now_ms = self._settings(), self._ledger.clock.now_ms()
         queue = state.queue
         out_of_line = {
@@ -119,7 +157,7 @@ class JobStats:
             "NOT_YET": len(queue.later),
         }
         reasons = {code: count for code, count in out_of_line.items() if count}
-        for ask, count in islice(state.line.asks(), LOOKED_AT):
+        for ask, count in islice(state.line.asks(), looked_at):
             if not ask.is_job:
                 continue
             if not self._demand.exists(ask):
@@ -129,6 +167,10 @@ class JobStats:
                 code = str(found[0].code) if found else "IN_LINE"
             reasons[code] = reasons.get(code, 0) + count
         return reasons
+
+
+def _named(state: State) -> dict[str, int]:
+    return {str(name): count for name, count in sorted(state.queue.states.items())}
 
 
 def _at(rising: Sequence[int], percent: int) -> float | None:

@@ -65,7 +65,7 @@ def ended(outcome: Outcome, job: Job, to: JobState, end: End, stamp: Stamp, acto
     )
     assert to in ENDED, f"{to} is no end"
     outcome.changes.append(Change(JOBS, job.number, over, finished=True))
-    details: dict[str, object] = {"generation": job.generation}
+    details: dict[str, object] = {"generation": job.generation, "job_type": job.terms.ask.job_type}
     if end.error:
         details["error"] = end.error[:ERROR_MAX]
     outcome.events.append(

@@ -48,6 +48,7 @@ class Jobs:
         "later",
         "line",
         "per_holder",
+        "states",
         "terms_used",
         "unique",
         "unused",
@@ -64,6 +65,7 @@ class Jobs:
         self.waiting_on: set[int] = set()
         self.later: set[int] = set()
         self.depth: dict[tuple[str, JobState], int] = {}
+        self.states: dict[JobState, int] = {}
         self.terms_used: dict[str, int] = {}
         self.unused: dict[str, None] = {}
         self.per_holder: dict[str, int] = {}
@@ -85,6 +87,7 @@ class Jobs:
     def _in(self, job: Job, stood: bool) -> None:
         key, number, state = job.terms.key, job.number, job.state
         _up(self.depth, (key, state))
+        _up(self.states, state)
         used = self.terms_used.get(key, 0)
         self.terms_used[key] = used + 1
         if not used:
@@ -110,6 +113,7 @@ class Jobs:
     def _out(self, job: Job) -> None:
         key, number, state = job.terms.key, job.number, job.state
         _down(self.depth, (key, state))
+        _down(self.states, state)
         used = self.terms_used[key] = self.terms_used[key] - 1
         if not used:
             del self.terms_used[key]
@@ -213,7 +217,7 @@ class Jobs:
 
     def count(self, state: JobState) -> int:
         """How many live jobs are in this state."""
-        return sum(number for (_, each), number in self.depth.items() if each is state)
+        return self.states.get(state, 0)
 
 
 @lru_cache(maxsize=1_024)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from leasehold.wire.job import Rates
 from leasehold.wire.lease import Dimension
 from leasehold.wire.owner import AdmissionOut
 
@@ -55,6 +56,8 @@ class LeaseRow(msgspec.Struct, omit_defaults=True):
     granted_ms: int
     priority: str
     label: str = ""
+    job: str = ""
+    """The id of the job whose attempt it is."""
     cpu_millicores: int = 0
     memory_bytes: int = 0
     devices: list[str] = []
@@ -119,6 +122,24 @@ class DenialRow(msgspec.Struct, omit_defaults=True):
     reason: str = ""
 
 
+class QueueNow(msgspec.Struct):
+    """The queue in figures. `states` counts live jobs; `reasons` how many wait for what, by code.
+
+    `changes` grows with each event of a job: whoever lists jobs knows by it when to look again. Waiting times
+    are those of the last thousand starts, rates those of five minutes, `oldest_ms` when the oldest job that
+    waits was submitted.
+    """
+
+    changes: int = 0
+    states: dict[str, int] = {}
+    rates: Rates = msgspec.field(default_factory=lambda: Rates(0, 0, 0))
+    wait_p50_sec: float | None = None
+    wait_p95_sec: float | None = None
+    oldest_ms: int | None = None
+    reasons: dict[str, int] = {}
+    workers: int = 0
+
+
 class DashboardState(msgspec.Struct):
     """`GET /api/dashboard/state`: everything that the page shows, at one moment.
 
@@ -139,6 +160,7 @@ class DashboardState(msgspec.Struct):
     decisions: list[DecisionRow]
     denials: list[DenialRow]
     owner: AdmissionOut
+    queue: QueueNow
 
 
 class LeaseChanges(msgspec.Struct, omit_defaults=True):
@@ -167,3 +189,4 @@ class DashboardPatch(msgspec.Struct, omit_defaults=True):
     decisions: list[DecisionRow] | None = None
     denials: list[DenialRow] | None = None
     owner: AdmissionOut | None = None
+    queue: QueueNow | None = None

@@ -240,6 +240,8 @@ class JobOut(msgspec.Struct, omit_defaults=True):
     position: int | None = None
     reason: str = ""
     reasons: list[ReasonOut] = []
+    members: dict[str, int] = {}
+    """Where a list is folded: the live jobs of its group by state, this one among them."""
 
 
 class JobPage(msgspec.Struct, omit_defaults=True):

@@ -22,6 +22,7 @@ interface Entry {
   tone: string;
   sentence: string;
   detail: string;
+  job?: string;
 }
 
 /** What was decided lately, the newest first: grants, ends, refusals, and what the owner said. */
@@ -47,7 +48,8 @@ function happened(): Entry[] {
     const said = told(event);
     if (said === null) continue;
     const { tone, sentence, detail } = said;
-    entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence, detail });
+    const job = event.subject.startsWith("job-") ? { job: event.subject } : {};
+    entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence, detail, ...job });
   }
   return entries;
 }
@@ -71,7 +73,13 @@ function Row({ entry }: { entry: Entry }) {
         <Icon name={entry.icon} size={16} />
       </span>
       <span class="row-main">
-        <span class="row-what">{entry.sentence}</span>
+        {entry.job ? (
+          <a class="row-what job-link" href={`/jobs/${entry.job}`}>
+            {entry.sentence}
+          </a>
+        ) : (
+          <span class="row-what">{entry.sentence}</span>
+        )}
         {entry.detail && <span class="row-why">{entry.detail}</span>}
       </span>
       <time class="row-time" dateTime={new Date(entry.at).toISOString()}>

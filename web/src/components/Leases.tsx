@@ -40,9 +40,15 @@ function Row({ lease, index }: { lease: Lease; index: number }) {
     <li class="row">
       <span class={`swatch ${colourOf(index)}`} aria-hidden="true" />
       <span class="row-main">
-        <span class="row-what" title={what}>
-          {what}
-        </span>
+        {lease.job ? (
+          <a class="row-what job-link" href={`/jobs/${lease.job}`} title={what}>
+            {what}
+          </a>
+        ) : (
+          <span class="row-what" title={what}>
+            {what}
+          </span>
+        )}
         <span class="row-who">
           {what === lease.holder ? "runs by itself" : personOf(lease.holder)}
           <Extras lease={lease} />

@@ -1,6 +1,6 @@
 import { waiting } from "../state/dashboard";
 import { now } from "../state/clock";
-import { counted, durationOf, personOf } from "../models/format";
+import { counted, durationOf, personOf, readable } from "../models/format";
 import type { Waiter } from "../models/dashboard";
 import { Card, Empty } from "./Card";
 
@@ -9,7 +9,7 @@ export function Line() {
   const { total, rows, whys } = waiting.value;
   return (
     <Card title="Waiting line" id="line" aside={total > 0 && `${total} waiting`}>
-      {total === 0 && <Empty>Nobody waits. Whoever asks while there is no room stands here, in a fair order.</Empty>}
+      {total === 0 && <Empty>Nobody waits for a lease. Whoever asks while there is no room stands here, in a fair order.</Empty>}
       <ol class="rows line">
         {rows.map((row, index) => (
           <Row key={row.ticket} row={row} place={index + 1} why={whys[row.why] ?? ""} />
@@ -32,7 +32,7 @@ function Row({ row, place, why }: { row: Waiter; place: number; why: string }) {
           {personOf(row.holder)}
           {row.priority !== "NORMAL" && <span class="tag">{row.priority.toLowerCase()}</span>}
         </span>
-        <span class="row-why">{why}</span>
+        <span class="row-why">{readable(why)}</span>
       </span>
       <span class="row-figures">
         <span class="row-units">{counted(row.units, "unit")}</span>

@@ -1,5 +1,6 @@
 import { head } from "../state/dashboard";
 import { connection, me, signOut } from "../state/connection";
+import { path } from "../router";
 import { isDark, theme, turnTheme } from "../state/theme";
 import { tell } from "../state/toast";
 import { personOf } from "../models/format";
@@ -16,6 +17,7 @@ export function TopBar() {
           <span>Leasehold</span>
         </a>
         <Node />
+        <Pages />
         <div class="top-end">
           <Live />
           <ThemeButton />
@@ -23,6 +25,21 @@ export function TopBar() {
         </div>
       </div>
     </header>
+  );
+}
+
+function Pages() {
+  const at = path.value;
+  const page = (to: string, name: string, here: boolean) => (
+    <a class="page-link" href={to} aria-current={here ? "page" : undefined}>
+      {name}
+    </a>
+  );
+  return (
+    <nav class="page-links" aria-label="Pages">
+      {page("/", "Overview", at === "/")}
+      {page("/queue", "Queue", at === "/queue" || at.startsWith("/jobs/"))}
+    </nav>
   );
 }
 

@@ -1,4 +1,5 @@
 // What the server tells: the shapes of src/leasehold/wire/dashboard.py. Times are Unix milliseconds.
+import type { QueueNow } from "./job";
 
 export type Verdict = "yes" | "urgent" | "no";
 export type QuietState = "QUIET" | "NORMAL" | "BUSY" | "PANIC" | "UNKNOWN";
@@ -46,6 +47,7 @@ export interface Lease {
   granted_ms: number;
   priority: string;
   label?: string;
+  job?: string;
   cpu_millicores?: number;
   memory_bytes?: number;
   devices?: string[];
@@ -138,6 +140,7 @@ export interface DashboardState {
   decisions: Decision[];
   denials: Denial[];
   owner: Owner;
+  queue: QueueNow;
 }
 
 export type Patch = { seq: number; at: number; leases?: { set?: Lease[]; gone?: string[] } } & Partial<

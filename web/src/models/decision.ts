@@ -12,7 +12,7 @@ export interface Told {
 
 /** What an event means to a person; null for what only follows another. */
 export function told(event: Decision): Told | null {
-  const who = event.label || (event.holder ? personOf(event.holder) : event.subject);
+  const who = event.label || (event.holder ? personOf(event.holder) : event.job_type || event.subject);
   const until = event.until_ms ? ` until ${timeOf(event.until_ms)}` : "";
   const by = event.by ? personOf(event.by) : "its time";
   const ran = event.ran_ms == null ? "" : ` after ${durationOf(event.ran_ms)}`;
@@ -64,6 +64,37 @@ export function told(event: Decision): Told | null {
       return line("word", `${by} says: take it for quiet${until}`, reason);
     case "PretendEnded":
       return line("word", "What is measured counts again", reason);
+    case "JobFailed":
+      return line("lost", `${who} failed`, reason);
+    case "JobExpired":
+      return line("lost", `${who} was not done in time`, reason);
+    case "JobCanceled":
+      return line("end", `${who} was canceled`, reason);
+    case "JobCancelRequested":
+      return line("held", `${by} cancels ${who}`, reason);
+    case "JobRequeued":
+      return line("held", `${who} is back in the line`, reason);
+    case "JobHeld":
+      return line("held", `${by} holds ${who}`, reason);
+    case "JobResumed":
+      return line("start", `${by} resumed ${who}`, reason);
+    case "JobRetried":
+      return line("start", `${by} queued ${who} again`, reason);
+    case "JobPrioritised":
+      return line("word", `${by} changed the priority of ${who}`, reason);
+    case "ScheduleRan":
+      return line("start", `The schedule ${who} submitted a job`, reason);
+    case "ScheduleSkipped":
+      return line("held", `A run of the schedule ${who} was left out`, reason);
+    case "ScheduleMissed":
+      return line("held", `Runs of the schedule ${who} were missed`, reason);
+    case "ScheduleCreated":
+    case "ScheduleChanged":
+      return line("word", `${by} set the schedule ${who}`, reason);
+    case "SchedulePaused":
+      return line("held", `The schedule ${who} is paused`, reason);
+    case "ScheduleResumed":
+      return line("start", `The schedule ${who} goes on`, reason);
     default:
       return line("other", `${spaced(event.kind)}: ${event.subject}`, reason);
   }

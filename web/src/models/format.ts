@@ -70,6 +70,20 @@ export function figureOf(value: number | null, unit: string): string {
   return unit === "%" ? `${text} %` : `${text}${unit}`;
 }
 
+const ISO_TIME = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g;
+
+/** A sentence of the server, with times and spans as people read them. */
+export function readable(sentence: string): string {
+  const text = sentence
+    .replace(ISO_TIME, (time) => timeOf(Date.parse(time)))
+    .replace(/\b(\d+) s left\b/g, (_, sec) => `${durationOf(Number(sec) * 1000)} left`)
+    .replace(
+      /^Capacity exceeded: used=(\d+), requested=(\d+), capacity=(\d+)/,
+      (_, used, asked, all) => `No room: ${used} of ${all} units are held, and it asks for ${asked}`,
+    );
+  return capitalised(text);
+}
+
 /** One, or many. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;

@@ -3,7 +3,9 @@ import { Capacity } from "../components/Capacity";
 import { Decisions } from "../components/Decisions";
 import { Headline } from "../components/Headline";
 import { Line } from "../components/Line";
+import { QueueLine } from "../components/QueueLine";
 import { Reasons } from "../components/Reasons";
+import { Schedules } from "../components/Schedules";
 import { Score } from "../components/Score";
 import { WordDialog } from "../components/WordDialog";
 
@@ -16,12 +18,14 @@ export function Overview() {
       <div class="columns">
         <div class="column">
           <Capacity />
+          <QueueLine />
           <Line />
           <Decisions />
         </div>
         <div class="column">
           <Score />
           <Reasons />
+          <Schedules />
         </div>
       </div>
       <WordDialog />

@@ -14,6 +14,7 @@ import type {
   Usage,
   Waiting,
 } from "../models/dashboard";
+import type { QueueNow } from "../models/job";
 
 const DECISIONS_SHOWN = 40;
 
@@ -28,6 +29,7 @@ export const waiting = signal<Waiting>({ total: 0, rows: [], whys: [] });
 export const decisions = signal<Decision[]>([]);
 export const denials = signal<Denial[]>([]);
 export const owner = signal<Owner | null>(null);
+export const queue = signal<QueueNow | null>(null);
 /** The server's clock at the newest frame, and by how much ours differs from it. */
 export const newestAt = signal(0);
 export const clockOffset = signal(0);
@@ -39,6 +41,7 @@ export function forget(): void {
   batch(() => {
     head.value = null;
     owner.value = null;
+    queue.value = null;
     leases.value = [];
     decisions.value = [];
     denials.value = [];
@@ -80,6 +83,7 @@ function apply(parts: Partial<DashboardState>): void {
   if (parts.waiting) waiting.value = parts.waiting;
   if (parts.denials) denials.value = parts.denials;
   if (parts.owner) owner.value = parts.owner;
+  if (parts.queue) queue.value = parts.queue;
 }
 
 function changeLeases(set: Lease[], gone: string[]): void {

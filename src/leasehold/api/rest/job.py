@@ -49,7 +49,12 @@ class JobPath(msgspec.Struct, frozen=True):
 
 
 class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which jobs; `state` names one or more, by commas; `label` is `name` or `name=value`."""
+    """Which jobs; `state` names one or more, by commas; `label` is `name` or `name=value`.
+
+    `text` stands in a title, a command, a job's type, holder, group, worker, labels or id, in whatever case;
+    a page looks at so many jobs for it, and may be empty before the last. `fold`: of each group only the
+    newest on a page, with how many of it are in which state.
+    """
 
     state: Annotated[str, Meta(max_length=128)] = ""
     job_type: Annotated[str, Meta(max_length=128)] = ""
@@ -58,6 +63,8 @@ class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: Annotated[str, Meta(max_length=128)] = ""
     label: Annotated[str, Meta(max_length=385)] = ""
     worker: Annotated[str, Meta(max_length=128)] = ""
+    text: Annotated[str, Meta(max_length=128)] = ""
+    fold: bool = False
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, Meta(max_length=64)] | None = None
 

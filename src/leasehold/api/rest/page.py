@@ -1,4 +1,7 @@
-"""`/`, `/sign-in` and `/assets/…`: the page. Open to everybody: it holds nothing until somebody signs in."""
+"""`/`, `/queue`, `/jobs/…`, `/sign-in` and `/assets/…`: the page.
+
+Open to everybody: it holds nothing until somebody signs in.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,34 @@ class AssetPath(msgspec.Struct, frozen=True):
     name: str
 
 
+class JobPath(msgspec.Struct, frozen=True):
+    job_id: str
+
+
 @table.endpoint("GET", "/", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True)
 async def get_page(call: Call[None, Nothing, Nothing]) -> Plain:
     """The page."""
+    return await ASSETS.page(call.headers)
+
+
+@table.endpoint("GET", "/queue", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True)
+async def get_queue_page(call: Call[None, Nothing, Nothing]) -> Plain:
+    """The page, at its list of jobs."""
+    return await ASSETS.page(call.headers)
+
+
+@table.endpoint(
+    "GET",
+    "/jobs/{job_id}",
+    verb=None,
+    path_params=JobPath,
+    answer=Plain,
+    media_type=HTML,
+    during_recovery=True,
+    hot=True,
+)
+async def get_job_page(call: Call[None, Nothing, JobPath]) -> Plain:
+    """The page, at one job; whether there is such a one it finds out itself."""
     return await ASSETS.page(call.headers)
 
 
