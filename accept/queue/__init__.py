@@ -1,5 +1,6 @@
 """The promises of the queue: durable work that runs when nobody is disturbed."""
 
+from accept.queue import jobs as jobs
 from accept.queue import order as order
 from accept.queue import replay as replay
 from accept.queue import schedules as schedules

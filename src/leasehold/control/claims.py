@@ -124,7 +124,7 @@ class Claims:
         worker = _worker(principal, body.worker_id)
         if body.session is not None:
             return await self._claim_under(principal, body, body.session, wants, worker)
-        known = await self._not_known(principal, worker, body.known, None)
+        known = await self._not_known(principal, worker, wants, body.known, None)
         if len(known) >= body.max:
             return await self._claimed(known[: body.max], own=True)
         taker = Taker(principal.name, worker, wants, body.max - len(known))
@@ -164,9 +164,17 @@ class Claims:
         return self._settings().lease.ttl_ms / 1000
 
     async def _not_known(
-        self, principal: Principal, worker: str, known: list[str] | None, session: str | None
+        self,
+        principal: Principal,
+        worker: str,
+        wants: Wants,
+        known: list[str] | None,
+        session: str | None,
     ) -> list[Job]:
-        """Jobs that are this worker's and that it does not know of: an answer to it was lost."""
+        """Jobs that are this worker's and that it does not know of: an answer to it was lost.
+
+        Only those that it asks for: another of its name may do other jobs.
+        """
         if known is None:
             return []
         numbers = {to_number("job", each) for each in known}
@@ -182,7 +190,9 @@ class Claims:
                 job = state.jobs[number]
                 if job.terms.gang > 1 and lease_id != job.lease_id:
                     continue
-                if job.state is JobState.RUNNING and job.worker == worker and number not in numbers:
+                if job.state is not JobState.RUNNING or job.worker != worker or number in numbers:
+                    continue
+                if wants.suits(job.terms.ask):
                     found.append(job)
         for job in found:
             await self._ledger.record_settled(JOBS, job.number)
@@ -191,7 +201,7 @@ class Claims:
     async def _claim_under(
         self, principal: Principal, body: wire.Claim, session: wire.SessionIn, wants: Wants, worker: str
     ) -> wire.ClaimOut:
-        known = await self._not_known(principal, worker, body.known, session.lease_id)
+        known = await self._not_known(principal, worker, wants, body.known, session.lease_id)
         if len(known) >= body.max:
             return await self._claimed(known[: body.max], own=False)
         event = asyncio.Event()

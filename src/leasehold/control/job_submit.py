@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from leasehold.control import lock
+from leasehold.control import references
 from leasehold.control.calls import Calls
 from leasehold.control.cold import ColdParts
 from leasehold.control.dependencies import Dependencies
 from leasehold.control.drafts import Drafts, numbers_of, refused
 from leasehold.control.ledger import Ledger
+from leasehold.control.lock import check_sizes, set_sizes
 from leasehold.core import job as jobs
 from leasehold.core.attempt import job_id, with_
 from leasehold.core.job import Draft, Filed
@@ -20,7 +21,6 @@ from leasehold.model.errors import Conflict, Invalid, LeaseholdError, QueueFull
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import job as wire
-from leasehold.wire.lease import SlotAsk
 
 COMMIT_BYTES = 4 << 20
 """Payloads of one commit; a larger submission takes several."""
@@ -97,9 +97,10 @@ class Submissions:
                 expected="nothing beside it",
             )
         answers: list[wire.Taken] = [wire.Taken() for _ in items]
-        drafts = await self._make(principal, items, answers, allow_unfit=body.allow_unfit)
-        sizes = [slot for place, _ in drafts for slot in items[place].slots if slot.size is not None]
-        filed = await self._file(principal, drafts, sizes, call, len(items))
+        after = references.places_of(items)
+        sizes: dict[str, int] = {}
+        drafts = await self._make(principal, items, after, answers, sizes, allow_unfit=body.allow_unfit)
+        filed = await self._file(principal, drafts, after, sizes, call, len(items))
         for place, one in filed:
             answers[place] = wire.Taken(job_id(one.number), str(one.state), one.existing)
         taken = len(filed)
@@ -111,7 +112,9 @@ class Submissions:
         self,
         principal: Principal,
         items: Sequence[wire.JobIn],
+        beside: Sequence[tuple[int, ...]],
         answers: list[wire.Taken],
+        sizes: dict[str, int],
         *,
         allow_unfit: bool,
     ) -> list[tuple[int, Draft]]:
@@ -119,15 +122,17 @@ class Submissions:
         now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
         self.room_for(items)
         drafts: list[tuple[int, Draft]] = []
-        sizes: dict[str, int] = {}
-        for place, item in enumerate(items):
+        for place in references.in_order(items, beside):
+            item = items[place]
             try:
-                lock.agreed(item.slots, state, sizes)
                 draft = self._drafts.make(principal, item, state, now_ms, wall_ms, allow_unfit=allow_unfit)
                 if item.after:
-                    after = tuple(numbers_of(item.after))
+                    _none_refused(items, beside[place], answers)
+                    after = tuple(numbers_of(references.ids_of(item)))
                     open_ones = await self.dependencies.open_ones(after, item.after_any)
                     draft = with_(draft, after=after, after_any=item.after_any, waits_for=open_ones)
+                if item.slots:
+                    check_sizes(state, item.slots, self.settings(), sizes)
             except LeaseholdError as error:
                 code, detail, field = refused(error)
                 answers[place] = wire.Taken(code=code, detail=detail, field=field)
@@ -150,20 +155,27 @@ class Submissions:
         self,
         principal: Principal,
         drafts: Sequence[tuple[int, Draft]],
-        sizes: Sequence[SlotAsk],
+        after: Sequence[tuple[int, ...]],
+        sizes: Mapping[str, int],
         call: Call | None,
         asked: int,
     ) -> list[tuple[int, Filed]]:
         """In as many commits as they need, all but the last of which are not waited for one by one."""
+        live = self.ledger.state.jobs
+        for _, draft in drafts:  # Before anything is on file.
+            if any(number not in live for number in draft.waits_for):
+                raise Conflict("a job that it comes after has just ended; submit again", retry_after_s=1)
         found: list[tuple[int, Filed]] = []
         waits = []
+        linked = references.Linked(after)
         at = 0
         while at < len(drafts):
             piece: list[tuple[int, Draft]] = []
             size = 0
             while at < len(drafts) and (not piece or size < COMMIT_BYTES):
-                piece.append(drafts[at])
-                size += drafts[at][1].size + 512
+                place, draft = drafts[at]
+                piece.append((place, linked.draft(place, draft)))
+                size += draft.size + 512
                 at += 1
             last = None
             if call is not None and at == len(drafts):
@@ -178,6 +190,7 @@ class Submissions:
                 )
             )
             found += zip([place for place, _ in piece], filed, strict=True)
+            linked.filed([place for place, _ in piece], filed)
             for (_, draft), one in zip(piece, filed, strict=True):
                 if not one.existing:
                     self.cold.remember(one.number, draft.cold)
@@ -211,22 +224,24 @@ class Submissions:
         self,
         actor: str,
         drafts: Sequence[Draft],
-        sizes: Sequence[SlotAsk],
+        sizes: Mapping[str, int],
         remember: Callable[[Sequence[Filed], Outcome], None] | None,
         state: State,
         stamp: Stamp,
     ) -> Outcome:
         outcome = Outcome()
-        if sizes:
-            lock.sized(state, sizes, actor, stamp, self.settings(), outcome)
-        live = state.jobs
-        for draft in drafts:
-            if any(number not in live for number in draft.waits_for):
-                raise Conflict("a job that it comes after has just ended; submit again", retry_after_s=1)
+        set_sizes(state, sizes, actor, stamp, outcome)
         outcome.answer = jobs.submit(state, drafts, actor, stamp, self.settings(), outcome)
         if remember is not None:
             remember(outcome.answer, outcome)
         return outcome
+
+
+def _none_refused(items: Sequence[wire.JobIn], places: Sequence[int], answers: Sequence[wire.Taken]) -> None:
+    """Raise Conflict where one that it comes after was not taken: it could never start."""
+    for place in places:
+        if answers[place].code:
+            raise Conflict(f"after: @{items[place].key[:64]} was not taken: {answers[place].detail}")
 
 
 def base36(number: int) -> str:

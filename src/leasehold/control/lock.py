@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from leasehold.control import views
 from leasehold.control.ledger import Ledger
@@ -10,6 +10,7 @@ from leasehold.core.state import SEMAPHORES, Change, Outcome, Stamp, State
 from leasehold.model.charge import LOCK
 from leasehold.model.errors import Conflict, NotFound, Overloaded
 from leasehold.model.event import Event
+from leasehold.model.job import JobState
 from leasehold.model.line import Semaphore
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
@@ -20,22 +21,6 @@ GROUP = "group/"
 """What `submit --parallel` names the slots of a group by: their sizes go with its last job."""
 
 FORGOTTEN_MAX = 500
-
-
-def agreed(slots: Sequence[SlotAsk], state: State, sizes: dict[str, int]) -> None:
-    """Add the sizes that are named to `sizes`. Raises Conflict where another is set, or named before."""
-    for slot in slots:
-        if slot.size is None:
-            continue
-        known = state.sizes.get(LOCK + slot.name, sizes.get(slot.name))
-        if known is not None and known != slot.size:
-            raise Conflict(
-                f"{slot.name} has {known} slots, not {slot.size}; leave the size out, or change it by "
-                "`leasehold lock set`",
-                name=slot.name,
-                size=known,
-            )
-        sizes[slot.name] = slot.size
 
 
 def sized(
@@ -50,12 +35,41 @@ def sized(
 
     Raises Conflict where another is set.
     """
-    sizes: dict[str, int] = {}
-    agreed(slots, state, sizes)
-    for name, size in sizes.items():
-        key = LOCK + name
+    fresh: dict[str, int] = {}
+    check_sizes(state, slots, settings, fresh)
+    set_sizes(state, fresh, principal, stamp, outcome)
+
+
+def check_sizes(
+    state: State, slots: Sequence[SlotAsk], settings: PolicySettings, fresh: dict[str, int]
+) -> None:
+    """Check the sizes that are named against those set, and against `fresh`: those of new semaphores that
+    others of the same call have named. New ones are added to it. Raises Conflict where another is set.
+    """
+    found: dict[str, int] = {}
+    for slot in slots:
+        if slot.size is None:
+            continue
+        key = LOCK + slot.name
+        known = state.semaphores.get(key)
+        size = known.size if known is not None else fresh.get(key, found.get(key))
+        if size is None:
+            check_room(state, settings, len(fresh) + len(found))
+            found[key] = slot.size
+        elif size != slot.size:
+            raise Conflict(
+                f"{slot.name} has {size} slots, not {slot.size}; leave the size out, or change it by "
+                "`leasehold lock set`",
+                name=slot.name,
+                size=size,
+            )
+    fresh.update(found)
+
+
+def set_sizes(state: State, fresh: Mapping[str, int], principal: str, stamp: Stamp, outcome: Outcome) -> None:
+    """Set the sizes of semaphores that are still new."""
+    for key, size in fresh.items():
         if key not in state.semaphores:
-            check_room(state, settings)
             outcome.changes.append(Change(SEMAPHORES, key, Semaphore(key, size, principal, stamp.wall_ms)))
 
 
@@ -71,8 +85,8 @@ def forget_groups(state: State, _: Stamp) -> Outcome:
     return outcome
 
 
-def check_room(state: State, settings: PolicySettings) -> None:
-    if len(state.semaphores) >= settings.limits.semaphores_max:
+def check_room(state: State, settings: PolicySettings, more: int = 0) -> None:
+    if len(state.semaphores) + more >= settings.limits.semaphores_max:
         raise Overloaded(f"{settings.limits.semaphores_max} semaphores have a size set; delete some first")
 
 
@@ -97,6 +111,12 @@ class LockService:
             for waiter in state.waiters.values()
             for name, _ in waiter.ask.charge.named
             if name.startswith(LOCK)
+        }
+        names |= {
+            name
+            for terms in state.terms.values()
+            for name, _ in terms.ask.charge.named
+            if name.startswith(LOCK) and state.queue.depth.get((terms.key, JobState.QUEUED))
         }
         return lock_wire.Locks([self._shown(state, name) for name in sorted(names)])
 
@@ -144,6 +164,11 @@ class LockService:
             lease for lease in state.leases.values() if any(name == key for name, _ in lease.ask.charge.named)
         ]
         waiting = sum(any(name == key for name, _ in one.ask.charge.named) for one in state.waiters.values())
+        waiting += sum(
+            state.queue.depth.get((terms.key, JobState.QUEUED), 0)
+            for terms in state.terms.values()
+            if any(name == key for name, _ in terms.ask.charge.named)
+        )
         return lock_wire.LockOut(
             name=key.removeprefix(LOCK),
             size=state.sizes.get(key, 1),

@@ -30,7 +30,8 @@ ANYWAY_SLACK_MS = 15 * 60_000
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """A job as it is to be filed. `cold` is its encoded JobSpec; the rest is as in `Job`.
 
-    `waits_for` are those of `after` that had not ended when it was looked up.
+    `waits_for` are those of `after` that had not ended when it was looked up. `earlier` are the places among
+    the drafts of the same commit of others that it comes after; they stand before it.
     """
 
     terms: Terms
@@ -45,6 +46,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     unique: str = ""
     index: int = 0
     held: bool = False
+    earlier: tuple[int, ...] = ()
 
 
 class Filed(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +85,7 @@ def submit(
             fresh_terms.add(terms.key)
             changes.append(Change(TERMS, terms.key, terms))
         due_ms = order.static_due(terms.ask, now_ms, line, _lane_key(draft, now_ms, wall_ms))
+        beside = tuple(filed[place].number for place in draft.earlier) if draft.earlier else ()
         job = Job(
             number,
             state.terms.get(terms.key, terms),
@@ -96,9 +99,9 @@ def submit(
             draft.earliest_wall_ms,
             draft.deadline_wall_ms,
             same.setdefault(draft.anyway_wall_ms, draft.anyway_wall_ms),
-            draft.after,
+            draft.after + beside,
             draft.after_any,
-            draft.waits_for,
+            draft.waits_for + beside,
             draft.unique,
             draft.size,
             draft.index,

@@ -188,10 +188,7 @@ def place(lease: Lease, cgroup: str, limits: Limits = UNLIMITED, unlimited: str 
 
 
 def settle(lease_id: str, state: State, stamp: Stamp) -> Outcome:
-    """A person says that what an unreadable record stood for is over.
-
-    The record goes, with an event (INV-9).
-    """
+    """A person says that what an unreadable record stood for is over: it goes, with an event (INV-9)."""
     outcome = Outcome()
     outcome.changes.append(Change(LEASES, lease_id, None))
     outcome.events.append(
@@ -352,9 +349,12 @@ def _finish(
     outcome.events.append(
         Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)
     )
+    how, why = to, reason
+    if lease.state is LeaseState.REVOKING:  # Whoever obeys and lets go has not failed.
+        how, why = LeaseState.REVOKED, lease.revoke_note or reason
     for number in state.queue.by_lease.get(lease.lease_id, ()):
         if number != settled and not _others_of_gang(state, number, lease, stamp, settings, reason, outcome):
-            attempt.lease_ended(outcome, state, number, str(to), reason, stamp)
+            attempt.lease_ended(outcome, state, number, str(how), why, stamp)
     return outcome
 
 

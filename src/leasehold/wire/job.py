@@ -29,6 +29,9 @@ JOBS_AT_ONCE = 1_000
 SUBMIT_BYTES = 16 << 20
 
 JobId = Annotated[str, Meta(min_length=1, max_length=64, description="like `job-7f3k2m9q4x0`")]
+After = Annotated[
+    str, Meta(min_length=1, max_length=129, description="a job id, or `@key` of another job of the same call")
+]
 Time = Annotated[
     str,
     Meta(
@@ -117,7 +120,7 @@ class JobIn(Input, frozen=True):
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
     retry: RetryIn = RetryIn()
     key: Annotated[str, Meta(max_length=128)] = ""
-    after: Annotated[list[JobId], Meta(max_length=100)] = []
+    after: Annotated[list[After], Meta(max_length=100)] = []
     after_any: bool = False
     unique_key: Annotated[str, Meta(max_length=256)] = ""
     labels: Annotated[dict[Name, Label], Meta(max_length=16)] = {}
