@@ -12,7 +12,7 @@ from accept.ask_first.faults import Load
 from accept.harness import Skipped, check, expect
 from accept.product import Product, Server
 from leasehold.testing import flush_order, power_loss
-from leasehold.testing.told import GRANTED, STORED, power_failures
+from leasehold.testing.told import GRANTED, STORED, Told, power_failures
 
 POINTS = 240
 CLIENTS = 6
@@ -55,7 +55,7 @@ def power_loss_under_load(product: Product) -> str:
             server.start()
             loaded(server, 2)
         ops = list(power_loss.recorded(log))
-        wrong, told = power_failures(ops, data, folder / "images", points=POINTS, seed=3)
+        wrong, told = power_failures(ops, data, folder / "images", Told(), points=POINTS, seed=3)
         expect(not wrong, f"{len(wrong)} times: {'; '.join(wrong[:3])}")
         verdict = flush_order.judge(flush_order.from_record(ops), STORED, GRANTED)
         expect(not verdict.early, f"{len(verdict.early)} times: {'; '.join(verdict.early[:3])}")

@@ -1,6 +1,8 @@
 """The promises of the queue: durable work that runs when nobody is disturbed."""
 
+from accept.queue import crash as crash
 from accept.queue import jobs as jobs
 from accept.queue import order as order
+from accept.queue import power as power
 from accept.queue import replay as replay
 from accept.queue import schedules as schedules

@@ -55,7 +55,7 @@ def record(library: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_nothing_told_is_lost_or_doubled(record: tuple[Path, list[Op]], scratch: Path) -> None:
     """What answers have told is in what a recovery finds, and every later token is greater."""
     data, ops = record
-    wrong, told = power_failures(ops, data, scratch, points=POINTS, seed=SEED)
+    wrong, told = power_failures(ops, data, scratch, Told(), points=POINTS, seed=SEED)
     assert wrong == []
     assert len(told.granted) >= 100
     assert len(told.released) >= 80
@@ -123,5 +123,5 @@ def test_a_server_that_does_not_flush_is_found_out(library: Path, tmp_path: Path
         server.load(clients=2, count=10)
     ops = list(power_loss.recorded(log))
     assert len(flush_order.judge(flush_order.from_record(ops), STORED, GRANTED).early) > 10
-    wrong, _ = power_failures(ops, data, scratch, points=20, seed=SEED)
+    wrong, _ = power_failures(ops, data, scratch, Told(), points=20, seed=SEED)
     assert any("was granted, and is gone" in sentence for sentence in wrong)

@@ -31,6 +31,7 @@ MODULES = (
     "lock",
     "owner",
     "schedule",
+    "work",
     "guard",
     "addon",
     "token",

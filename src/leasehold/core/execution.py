@@ -176,10 +176,10 @@ def complete(
 
     Its own lease is released in the same commit; a session's stays. Returns the job as it is then.
     """
-    if outcome_of == "RETURNED":
-        over = attempt.requeued(outcome, job, "RETURNED", end, stamp, attempts=max(0, job.attempts - 1))
-    elif job.cancel and outcome_of != "DONE":
+    if job.cancel and outcome_of != "DONE":
         over = attempt.ended(outcome, job, JobState.CANCELED, with_(end, error=job.cancel), stamp)
+    elif outcome_of == "RETURNED":
+        over = attempt.requeued(outcome, job, "RETURNED", end, stamp, attempts=max(0, job.attempts - 1))
     elif outcome_of == "DONE":
         over = attempt.done(outcome, job, end, stamp)
     else:

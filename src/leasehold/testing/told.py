@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
@@ -46,17 +47,35 @@ class Told:
             elif body.get("state") == LeaseState.RELEASED and "lease_id" in body:
                 self.released.add(body["lease_id"])
 
+    async def wrong_in(self, folder: Path) -> list[str]:
+        """Recover what is in `folder` as the server does, and compare."""
+        return await what_is_wrong(folder, self)
+
+
+class Listener(Protocol):
+    """Keeps what answers have said so far, and holds it against what a recovery finds."""
+
+    def take(self, message: bytes) -> None:
+        """One message of a server: an HTTP answer, or a part of one that holds its whole body."""
+        ...
+
+    async def wrong_in(self, folder: Path) -> list[str]:
+        """Recover what is in `folder` as the server does; sentences about what was told and is not so."""
+        ...
+
+
+ToldT = TypeVar("ToldT", bound=Listener)
+
 
 def power_failures(
-    ops: Sequence[Op], data: Path, scratch: Path, *, points: int, seed: int
-) -> tuple[list[str], Told]:
+    ops: Sequence[Op], data: Path, scratch: Path, told: ToldT, *, points: int, seed: int
+) -> tuple[list[str], ToldT]:
     """Fail the power at `points` places of a server's record; sentences about what was told and is not so.
 
     `data` is the folder as the record names it; the images are laid out below `scratch`, one at a time.
     """
     disk = Disk()
     disk.begin(data)
-    told = Told()
     wrong: list[str] = []
     place = 0
     for number, point in enumerate(power_loss.crash_points(ops, points, random.Random(seed))):
@@ -68,7 +87,7 @@ def power_failures(
         loss = (Loss.DROPPED, Loss.TORN)[number % 2]
         folder = scratch / str(number)
         power_loss.lay_out(disk.after(loss, random.Random(f"{seed} {number}")), folder)
-        wrong += [f"step {point}, {loss}: {what}" for what in asyncio.run(what_is_wrong(folder, told))]
+        wrong += [f"step {point}, {loss}: {what}" for what in asyncio.run(told.wrong_in(folder))]
         shutil.rmtree(folder)
     return wrong, told
 
