@@ -2,10 +2,11 @@
 
 Usage: python -m bench.queue_client KEYS cycles|idle|fill --port N --jobs N [--batch N] [--own-leases] …
 
-KEYS is a file with `{"submit": TOKEN, "work": [TOKEN, …]}`. Each worker's token takes one session's lease and
-holds `--claims` connections, which repeat: claim up to a batch, run each job, complete them together. The job
-is to note the number in its payload. One line of JSON comes out; a job that was refused, came twice, or whose
-end was not taken, ends the process with 1. A 429 is counted and obeyed.
+KEYS is a file with `{"submit": [TOKEN, …], "work": [TOKEN, …]}`. Each submitter's token holds `--submits`
+connections, which take batch after batch from what all have to submit. Each worker's token takes one
+session's lease and holds `--claims` connections, which repeat: claim up to a batch, run each job, complete
+them together. The job is to note the number in its payload. One line of JSON comes out; a job that was
+refused, came twice, or whose end was not taken, ends the process with 1. A 429 is counted and obeyed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FILL = b"x" * (PAYLOAD_BYTES - 8)
 
 
 class Keys(msgspec.Struct):
-    submit: str
+    submit: list[str]
     work: list[str]
 
 
@@ -251,11 +252,16 @@ async def claimers(driver: Driver, keys: Keys, group: asyncio.TaskGroup) -> list
     return tasks
 
 
+async def submitters(driver: Driver, keys: Keys) -> list[Connection]:
+    """All connections that submit."""
+    return [await driver.connect(token) for token in keys.submit for _ in range(driver.options.submits)]
+
+
 async def cycles(driver: Driver, keys: Keys) -> None:
     """From the first submit to the answer to the last completion."""
     async with asyncio.timeout(END_TIMEOUT_S), asyncio.TaskGroup() as group:
         tasks = await claimers(driver, keys, group)
-        connections = [await driver.connect(keys.submit) for _ in range(driver.options.submits)]
+        connections = await submitters(driver, keys)
         began_at = time.perf_counter()
         submits = [group.create_task(driver.submitter(connection)) for connection in connections]
         await asyncio.wait(submits)
@@ -272,7 +278,7 @@ async def idle(driver: Driver, keys: Keys) -> None:
     sent_at: list[float] = []
     async with asyncio.timeout(END_TIMEOUT_S), asyncio.TaskGroup() as group:
         tasks = await claimers(driver, keys, group)
-        connection = await driver.connect(keys.submit)
+        connection = await driver.connect(keys.submit[0])
         for number in range(driver.options.jobs):
             await asyncio.sleep(PAUSES_S[number % len(PAUSES_S)])
             sent_at.append(time.perf_counter())
@@ -285,7 +291,7 @@ async def idle(driver: Driver, keys: Keys) -> None:
 
 async def fill(driver: Driver, keys: Keys) -> None:
     """Submits alone: jobs that wait."""
-    connections = [await driver.connect(keys.submit) for _ in range(driver.options.submits)]
+    connections = await submitters(driver, keys)
     began_at = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for connection in connections:
@@ -313,7 +319,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--batch", type=int, default=1_000)
-    parser.add_argument("--submits", type=int, default=2, help="connections that submit")
+    parser.add_argument("--submits", type=int, default=2, help="connections of each submitter")
     parser.add_argument("--claims", type=int, default=3, help="connections of each worker that claim")
     parser.add_argument("--after", action="store_true", help="claim only when all is submitted")
     parser.add_argument("--own-leases", action="store_true", help="a lease for each job, no session's")

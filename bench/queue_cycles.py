@@ -3,25 +3,29 @@
 Method: a no-op job with 1 KiB of payload; jobs per second from the first submit to the last end that is
 durable. Each round takes every side in turn, each beside a control of the disk (append 4 KiB + fdatasync);
 figures are medians, ratios the medians of the rounds' own ratios. Ours: `leasehold up`, preset `always`,
-SQLite with synchronous=FULL; a client in another process over HTTP on loopback, jobs of 1 unit, `start=now`,
-submitted and claimed 1,000 (and 100) at a time on a few connections, under a session's lease of a worker's
-token, each job fenced by its own generation; afterwards each job must have left one event for each of
-submitted, started, done. The service layer alone does the same in one process (bench.queue_service). Peers: a
-client and one worker process, each at its best setting (see bench/peers/queues), their settings of durability
-read back, and each job's run counted in the worker. huey takes a job out of the queue before it runs, and so
-may lose it; all others must hear that it has ended.
+SQLite with synchronous=FULL; a client in another process over HTTP on loopback, jobs of 1 unit,
+`start=now`, submitted and claimed 1,000 (and 100) at a time on a few connections, under a session's lease
+of a worker's token, each job fenced by its own generation; an answer 429 is obeyed, and none may come;
+smaller batches take several tokens, since one alone may not call so often (LEASE-27); afterwards each job
+must have left one event for each of submitted, started, done. The service layer alone does the same in one
+process (bench.queue_service). Peers: a client and one worker process, each at its best setting (see
+bench/peers/queues), their settings of durability read back, and each job's run counted in the worker. huey
+takes a job out of the queue before it runs, and so may lose it; all others must hear that it has ended.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
-from bench import product, queue_service
+from bench import product, profile, queue_service
 from bench.control import flushes_of
 from bench.etcd_leases import control_figure
 from bench.machine import disturbance
@@ -29,6 +33,7 @@ from bench.peers import queue_programs
 from bench.peers.environment import PeerUnavailable
 from bench.peers.queue_programs import PEERS, Cycle, Driver, NotDurable
 from bench.product import LEASEHOLD, PROJECT
+from bench.queue_client import Result
 from bench.queue_http import QueueDriver
 from bench.report import Figure, Report
 from bench.setup import Setup
@@ -43,17 +48,25 @@ PILOT = 40
 PEER_S = 3.0
 """About how long one peer's cycle takes in a round."""
 SERVICE_TIMEOUT_S = 600.0
+
+
+class Side(NamedTuple):
+    """A way to drive ours. More than one token each, where one alone may not call often enough (LEASE-27)."""
+
+    options: tuple[str, ...]
+    submitters: int = 1
+    workers: int = 1
+
+
 OURS = {
-    "http_1000": (),
-    "http_1000_after": ("--after",),
-    "http_100": ("--batch", "100"),
-    "http_own_leases": ("--batch", "20", "--own-leases"),
+    "http_1000": Side(()),
+    "http_1000_after": Side(("--after",)),
+    "http_100": Side(("--batch", "100", "--submits", "1"), submitters=4, workers=4),
+    "http_own_leases": Side(("--batch", "20", "--own-leases", "--submits", "1"), submitters=8, workers=8),
 }
 """Beside the first: claimed only when all is submitted; smaller batches; a lease and a token for each job."""
 JUDGED = "http_1000"
 SERVICE = "service_1000"
-WORKERS = {"http_100": 4, "http_own_leases": 4}
-"""Worker tokens, where one alone may not call often enough (LEASE-27)."""
 
 
 @dataclass
@@ -63,6 +76,8 @@ class Rounds:
     cycles: dict[str, list[Cycle]] = field(default_factory=dict)
     controls: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+    held_off: Counter[str] = field(default_factory=Counter)
+    """Answers 429, each of which was obeyed."""
     not_measured: list[str] = field(default_factory=list)
 
     def add(self, side: str, cycle: Cycle) -> None:
@@ -88,6 +103,8 @@ def run(setup: Setup) -> Report:
             setup.say(
                 "; ".join(f"{side} {cycles[-1].per_s:,.0f}/s" for side, cycles in rounds.cycles.items())
             )
+    for side in OURS if setup.is_profiled else ():
+        profile.queue(setup, side, partial(_played, setup, side))
     figures = [figure for side in rounds.cycles for figure in _figures(side, rounds)]
     figures += ratios(rounds)
     figures.append(control_figure(rounds.controls))
@@ -126,10 +143,21 @@ def peer_round(driver: Driver, setup: Setup, rounds: Rounds) -> None:
 
 def our_round(ours: QueueDriver, side: str, setup: Setup, rounds: Rounds) -> None:
     jobs = JOBS_QUICK if setup.is_quick else JOBS
-    result = ours.play("cycles", jobs, *OURS[side], workers=WORKERS.get(side, 1))
-    drain_s = result.seconds - (result.submitted_s if "--after" in OURS[side] else 0.0)
+    way = OURS[side]
+    result = _play(ours, side, jobs)
+    rounds.held_off[side] += result.held_off
+    drain_s = result.seconds - (result.submitted_s if "--after" in way.options else 0.0)
     rounds.add(side, Cycle(jobs / result.seconds, jobs / result.submitted_s, jobs / drain_s))
     rounds.others.append(ours.others_share)
+
+
+def _play(ours: QueueDriver, side: str, jobs: int) -> Result:
+    way = OURS[side]
+    return ours.play("cycles", jobs, *way.options, submitters=way.submitters, workers=way.workers)
+
+
+def _played(setup: Setup, side: str, ours: product.Product) -> float:
+    return JOBS / _play(QueueDriver(ours, setup), side, JOBS).seconds
 
 
 def service_round(setup: Setup, rounds: Rounds) -> None:
@@ -174,15 +202,21 @@ def _figures(side: str, rounds: Rounds) -> list[Figure]:
     cycles = rounds.cycles[side]
     submits = median([cycle.submit_per_s for cycle in cycles])
     drains = median([cycle.drain_per_s for cycle in cycles])
-    return [
+    note = f"rounds {spread(rounds.rates(side))}; submits {submits:,.0f}/s, runs {drains:,.0f}/s"
+    if held_off := rounds.held_off[side]:
+        note += f"; told {held_off} times to come back later"
+    figures = [
         Figure(
             name=f"{side}_cycles",
             value=median(rounds.rates(side)),
             unit="jobs/s",
-            note=f"rounds {spread(rounds.rates(side))}; submits {submits:,.0f}/s, runs {drains:,.0f}/s",
+            note=note,
             at_least={JUDGED: HTTP_PER_S_MIN, SERVICE: SERVICE_PER_S_MIN}.get(side),
         )
     ]
+    if side == JUDGED:
+        figures.append(Figure(name=f"{side}_held_off", value=held_off, unit="answers", at_most=0))
+    return figures
 
 
 def _preset_server(setup: Setup) -> Figure:

@@ -16,14 +16,15 @@ from bench.product import PROJECT, Product
 from bench.queue_client import Keys, Result
 from bench.setup import Setup
 
-WORKERS_MAX = 8
+TOKENS_MAX = 8
+"""Of each role."""
 CLIENT_TIMEOUT_S = 400.0
 EVENTS_A_PAGE = 1_000
 KINDS = ("JobSubmitted", "JobStarted", "JobDone")
 
 
 class QueueDriver:
-    """One running server, and the tokens of one submitter and some workers."""
+    """One running server, and the tokens of some submitters and workers."""
 
     def __init__(
         self, ours: Product, setup: Setup, *, submits_as: str = "submitter", works_as: str = "worker"
@@ -34,8 +35,8 @@ class QueueDriver:
         self._setup = setup
         self._admin = ours.token_file.read_text().strip()
         self._keys = Keys(
-            self._token("submit", submits_as),
-            [self._token(f"work-{number}", works_as) for number in range(WORKERS_MAX)],
+            [self._token(f"submit-{number}", submits_as) for number in range(TOKENS_MAX)],
+            [self._token(f"work-{number}", works_as) for number in range(TOKENS_MAX)],
         )
         self._events_seen = self._last_event()
 
@@ -44,6 +45,7 @@ class QueueDriver:
         mode: str,
         jobs: int,
         *options: str,
+        submitters: int = 1,
         workers: int = 1,
         wrapper: tuple[str, ...] = (),
         are_alone: bool = True,
@@ -53,7 +55,7 @@ class QueueDriver:
         Not `are_alone`: other jobs waited before, so that the ones submitted are not the ones that ran.
         """
         keys = self._setup.folder("keys") / "keys.json"
-        keys.write_bytes(msgspec.json.encode(Keys(self._keys.submit, self._keys.work[:workers])))
+        keys.write_bytes(msgspec.json.encode(Keys(self._keys.submit[:submitters], self._keys.work[:workers])))
         argv = [sys.executable, "-m", "bench.queue_client", str(keys), mode, "--port", str(self.ours.port)]
         self.ours.program.check_alive()
         with Meter(self.ours.program) as meter:

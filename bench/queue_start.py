@@ -28,6 +28,7 @@ REQUIREMENT = "PROVE-11"
 P50_MS_MAX = 10.0
 P99_MS_MAX = 30.0
 CLIENTS = (1, 16)
+BLOCKS = 4
 SINGLES = 2_000
 FLUSHED = 50
 JUDGED = "http_session"
@@ -36,7 +37,7 @@ OURS = {JUDGED: ("--batch", "1"), "http_own_leases": ("--batch", "1", "--own-lea
 
 def run(setup: Setup) -> Report:
     """Sides in turn, in blocks, so that no hour of the disk falls on one of them alone."""
-    blocks, jobs = (1, 40) if setup.is_quick else (4, 100)
+    blocks, jobs = (1, 40) if setup.is_quick else (setup.round_count or BLOCKS, 100)
     rounds = Rounds()
     starts: dict[str, list[float]] = {}
     figures: list[Figure] = []

@@ -100,6 +100,7 @@ class FakeEdge:
             audit=leases,
             jobs=leases,
             schedules=leases,
+            tenants=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

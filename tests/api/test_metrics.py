@@ -34,9 +34,11 @@ def test_only_what_is_committed_is_exported_with_its_labels(server: RealServer) 
     for family in text_string_to_metric_families(text):
         assert family.documentation
         for sample in family.samples:
-            metric = BY_NAME[sample.name]
-            assert (metric.kind, set(metric.labels)) == (family.type, set(sample.labels)), sample
-            series[sample.name] = series.get(sample.name, 0) + 1
+            name = family.name if family.type == "histogram" else sample.name
+            metric = BY_NAME[name]
+            labels = {*sample.labels, "le"} if family.type == "histogram" else {*sample.labels}
+            assert (metric.kind, set(metric.labels)) == (family.type, labels), sample
+            series[name] = series.get(name, 0) + 1
     assert all(count <= BY_NAME[name].series_max for name, count in series.items())
     silent = {metric.name for metric in METRICS} - set(series) - {"leasehold_denials_total"}
     assert silent == set(), "a committed metric that nothing feeds is none"
@@ -81,6 +83,39 @@ def test_figures_follow_what_happens(server: RealServer) -> None:
     assert grown("leasehold_dispatch_attempts_total", "granted") == 0
     assert after["leasehold_ready", ()] == 1
     assert after["process_resident_memory_bytes", ()] > 1 << 20
+
+
+@pytest.mark.requirement("OPS-12", "QUEUE-5")
+def test_jobs_are_counted_by_state_and_by_how_long_they_waited(server: RealServer) -> None:
+    """A submission, a start and an end are seen, with the waiting time in its histogram."""
+    before = samples(server)
+    submit = {"jobs": [{"job_type": "metrics", "cost_units": 1}] * 2}
+    first = server.post("/api/scheduler/queue/jobs/submit", submit).json["jobs"][0]["job_id"]
+    waiting = samples(server)
+    claim = {"job_types": ["metrics"], "capabilities": [], "max": 1}
+    (job,) = server.post("/api/scheduler/queue/claim", claim).json["jobs"]
+    assert job["job_id"] == first
+    done = {"generation": job["generation"], "fencing_token": job["fencing_token"]}
+    assert server.post(f"/api/scheduler/queue/jobs/{first}/complete", done).status == 200
+    assert (
+        server.post("/api/scheduler/queue/jobs/bulk", {"action": "cancel", "job_type": "metrics"}).status
+        == 200
+    )
+    after = samples(server)
+
+    def grown(name: str, *labels: str) -> float:
+        return after[name, labels] - before.get((name, labels), 0.0)
+
+    assert waiting["leasehold_jobs", ("QUEUED",)] - before["leasehold_jobs", ("QUEUED",)] == 2
+    assert waiting["leasehold_jobs_payload_bytes", ()] - before["leasehold_jobs_payload_bytes", ()] == 4
+    assert grown("leasehold_jobs_submitted_total") == 2
+    assert grown("leasehold_jobs_started_total") == 1
+    assert grown("leasehold_jobs_ended_total", "DONE") == 1
+    assert grown("leasehold_jobs_ended_total", "CANCELED") == 1
+    assert grown("leasehold_job_wait_seconds_bucket", "+Inf") == 1
+    assert grown("leasehold_job_wait_seconds_count") == 1
+    assert grown("leasehold_job_wait_seconds_bucket", "86400") == 1
+    assert after["leasehold_jobs", ("QUEUED",)] == before["leasehold_jobs", ("QUEUED",)]
 
 
 @pytest.mark.requirement("OPS-12", "INV-8")

@@ -38,7 +38,9 @@ def get(server: RealServer, path: str, **headers: str) -> Reply:
 
 
 @pytest.mark.requirement("OPS-9", "OPS-27")
-@pytest.mark.parametrize("path", ["/", "/sign-in", "/?x=1", "/sign-in?once=old"])
+@pytest.mark.parametrize(
+    "path", ["/", "/sign-in", "/?x=1", "/sign-in?once=old", "/queue?state=HELD", "/jobs/job-0"]
+)
 def test_the_page_is_open_and_strict(server: RealServer, path: str) -> None:
     """It needs no credential, and its policy lets nothing inline and nothing from elsewhere."""
     reply = get(server, path)

@@ -36,7 +36,7 @@ def reaches(machine: RealServer, ident: str, state: str) -> bool:
 
 
 def many_kinds(machine: RealServer) -> dict[str, str]:
-    """One that runs and writes, one that failed, one held, one that comes after another, a group; their ids."""
+    """One that runs, one that failed, one held, one that comes after another, a group; their ids."""
     writes = "i=0; while :; do i=$((i+1)); echo line $i; echo careful $i >&2; sleep 0.5; done"
     ids = {
         "runs": submitted(machine, **command("sh", "-c", writes, title="compile the kernel", cost_units=60)),
@@ -49,7 +49,8 @@ def many_kinds(machine: RealServer) -> dict[str, str]:
     ids["held"] = submitted(machine, **command("true", title="held by hand", hold=True))
     ids["after"] = submitted(machine, **command("true", title="and then that", after=[ids["held"]]))
     frames = [
-        command("sleep", "600", title=f"frame {n}", group="film", index=n, cost_units=60) for n in range(1, 31)
+        command("sleep", "600", title=f"frame {n}", group="film", index=n, cost_units=60)
+        for n in range(1, 31)
     ]
     assert machine.post(f"{QUEUE}/submit", {"jobs": frames}).json["taken"] == 30
     ids["data"] = submitted(

@@ -1,4 +1,4 @@
-"""The queue on the page: figures, the list and its filters, many at once, by keys, for viewers (OPS-21, 22)."""
+"""The queue on the page: figures, list, filters, many at once, by keys, for viewers (OPS-21, 22)."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_the_list_works_by_keys(machine: RealServer, visit: Opened) -> None:
 
 @pytest.mark.requirement("OPS-22", "OPS-6")
 def test_a_viewer_sees_the_queue_and_can_change_nothing(machine: RealServer, visit: Opened) -> None:
-    """No box, no button that acts, on the list and on a job; its output is not for viewers, and they are told."""
+    """No box, no button that acts, on the list and on a job; that its output is not for them is said."""
     ids = many_kinds(machine)
     seen = visit(role="viewer")
     page = opened(seen, machine, "/queue")
@@ -179,13 +179,13 @@ def test_a_hostile_title_is_text(machine: RealServer, visit: Opened) -> None:
         shown = page.inner_text("main")
         assert "\x1b" not in shown
         assert "\u202e" not in shown
-        assert "x" != page.title()
+        assert page.title() != "x"
     assert seen.complaints == []
 
 
 @pytest.mark.requirement("OPS-21", "QUEUE-17")
 def test_schedules_are_listed_and_can_be_paused_and_run(machine: RealServer, visit: Opened) -> None:
-    """The overview has the queue in a line, and each schedule with its next run, a pause and a run at once."""
+    """The overview has the queue in a line, and each schedule with its next run, a pause and a run now."""
     made = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "job": command("true", title="nightly")}
     assert machine.post("/api/schedules", made).status in (200, 201)
     page = visit().page

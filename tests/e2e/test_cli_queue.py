@@ -14,6 +14,8 @@ import pytest
 
 from tests.e2e.machine import LEASEHOLD, Machine
 
+pytestmark = pytest.mark.slow
+
 COUNTS = ("sh", "-c", "echo i=$LEASEHOLD_ARRAY_INDEX; sleep 0.3; test $LEASEHOLD_ARRAY_INDEX -ne 3")
 FOR_EVER = ("sleep", "600")
 
@@ -96,6 +98,9 @@ def test_parts_of_a_log(queue: Machine) -> None:
     tail = queue.cli("logs", "--tail", "3", ident)
     assert (tail.stdout + tail.stderr).splitlines().count("20000") == 1
     assert len((tail.stdout + tail.stderr).splitlines()) == 3
+    many = submit(queue, "--", "seq", "1", "20000")
+    until_state(queue, many, "DONE")
+    assert queue.cli("logs", "--tail", "2", many).stdout == "19999\n20000\n"
     only = queue.cli("logs", "--stderr", ident)
     assert (only.stdout, only.stderr) == ("", "oops\n")
     timed = queue.cli("logs", "-t", "--stderr", ident).stderr
@@ -217,7 +222,7 @@ def test_a_failing_command_is_tried_again(queue: Machine) -> None:
         (["--env", "NOT_SET_HERE", "--", "true"], 64, "NOT_SET_HERE is not set here"),
         (["--after", "job-zzzzzzzz", "--", "true"], 66, "no job job-zzzzzzzz is known"),
         (["--user", "no-such-user", "--", "true"], 66, "no user no-such-user"),
-        (["--mem", "900T", "--", "true"], 1, "allow_unfit"),
+        (["--mem", "900T", "--", "true"], 1, "--allow-unfit keeps it"),
         (["--limit", "ram=1G", "--", "true"], 64, "expected cpu=CORES"),
     ],
 )

@@ -28,6 +28,7 @@ def typist(here: Machine) -> Iterator[Machine]:
     here.cli("cancel", "--yes", "--grace", "0", "--state", "queued,held,dispatching,running,paused")
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("QUEUE-16", "OPS-24")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: str(BLOCKS.index(block)))
 def test_an_example_works_as_typed(typist: Machine, block: str) -> None:

@@ -234,6 +234,7 @@ async def test_the_tools_are_described_with_schemas(here: Machine) -> None:
         tools = {one.name: one for one in (await agent.client.list_tools()).tools}
     assert set(tools) == {
         "request", "heartbeat", "release", "report", "why", "status", "run", "run_status", "run_stop",
+        "submit", "job_status", "job_cancel",
     }  # fmt: skip
     for tool in tools.values():
         assert tool.description

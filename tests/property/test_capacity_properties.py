@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leasehold.core import capacity
+from leasehold.core.book import Held
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Constraint, Lease
 from leasehold.model.settings import CapacitySettings
@@ -27,6 +29,7 @@ leases = st.lists(
         ask,
         units=st.integers(0, 60),
         holder=st.sampled_from(["ann", "bob"]),
+        tenant=st.sampled_from(["default", "lab"]),
         cpu=st.integers(0, 2_000),
         memory=st.sampled_from([0, 0, GIB, 5 * GIB, 8 * GIB]),
         disk=st.integers(0, 60 * GIB),
@@ -66,7 +69,22 @@ def test_what_fits_is_what_has_no_shortfall(held: list[Lease], wanted: list[Leas
             assert not charge.units or book.units + charge.units <= usable.units
 
 
-@pytest.mark.requirement("INV-2", "PROVE-2")
+def _by_tenant(live: Iterable[Lease]) -> dict[str, Held]:
+    """What each tenant holds, added up by the definition."""
+    found: dict[str, Held] = {}
+    for name in ("default", "lab"):
+        work = [each.ask.charge for each in live if each.ask.tenant == name and each.ask.charge.is_work]
+        if work:
+            found[name] = Held(
+                sum(each.units for each in work),
+                sum(each.cpu_millicores for each in work),
+                sum(each.memory_bytes for each in work),
+                len(work),
+            )
+    return found
+
+
+@pytest.mark.requirement("INV-2", "PROVE-2", "OPS-7")
 @given(leases, st.randoms(use_true_random=False))
 def test_the_book_is_always_the_sum(held: list[Lease], dice: random.Random) -> None:
     """Whatever was added and removed in whatever order, the sums are those of a book written afresh."""
@@ -81,6 +99,7 @@ def test_the_book_is_always_the_sum(held: list[Lease], dice: random.Random) -> N
         fresh = book_of(live.values())
         assert book.used == fresh.used
         assert (book.leases, book.per_holder) == (fresh.leases, fresh.per_holder)
+        assert book.per_tenant == _by_tenant(live.values())
         assert book.constraints == fresh.constraints
 
 

@@ -12,6 +12,7 @@ from leasehold.control.batch import OpenBatch
 from leasehold.control.calls import Calls
 from leasehold.control.recovery import set_deadlines
 from leasehold.core import lease as life
+from leasehold.core import tenant as tenants
 from leasehold.core import token as tokens
 from leasehold.core import waiter as waiting
 from leasehold.core.line import plain_cost
@@ -28,7 +29,7 @@ SETTINGS = PolicySettings(limits=LimitSettings(idempotency_ms=2_000))
 Move = tuple[str, int, int]
 
 OF_LEASES = ("grant", "join", "rejoin", "leave", "renew", "revoke", "due", "release")
-KINDS = (*OF_LEASES, "size", "forget calls", "token", "token used")
+KINDS = (*OF_LEASES, "size", "forget calls", "token", "token used", "tenant")
 
 MOVES = some.lists(
     some.tuples(some.sampled_from(KINDS), some.integers(0, 7), some.integers(1, 3_000)),
@@ -65,6 +66,7 @@ class Table:
         ask = factories.ask(
             1 + which,
             holder=f"h{which % 3}",
+            tenant=f"t{which % 2}",
             priority=Priority(which % 5),
             named=[("lock:a", 1)][: which % 2],
         )
@@ -78,6 +80,8 @@ class Table:
         elif what == "size":
             record = Semaphore("lock:a", 1 + which, "p", stamp.wall_ms)
             outcome.changes.append(Change(SEMAPHORES, "lock:a", record))
+        elif what == "tenant":
+            return self._tenant(which, stamp)
         elif what == "token":
             return self._token(which, stamp)
         elif what == "token used":
@@ -91,6 +95,13 @@ class Table:
         elif lease is not None and lease.state is not LeaseState.REVOKED:
             return self._of_lease(what, lease, stamp)
         return outcome
+
+    def _tenant(self, which: int, stamp: Stamp) -> Outcome:
+        """Set one, or remove it where it is there and nothing is in its name."""
+        name = f"t{which % 3}"
+        if name in self.state.tenants and not tenants.in_use(self.state, name):
+            return tenants.remove(self.state, name, stamp, "p")
+        return tenants.set_tenant(self.state, name, {"weight": 1 + which, "leases": which}, stamp, "p")
 
     def _token(self, which: int, stamp: Stamp) -> Outcome:
         """Make one, or revoke it where it is there; its waiters leave with it."""
@@ -131,6 +142,7 @@ class Table:
             "flows": dict(state.flows),
             "semaphores": dict(state.semaphores),
             "calls, oldest first": list(state.calls.items()),
+            "tenants": (dict(state.tenants), dict(state.weights)),
             "tokens": (dict(state.tokens), dict(state.token_ids)),
             "sizes": dict(state.sizes),
             "calls of": dict(state.calls_of),
@@ -138,6 +150,7 @@ class Table:
             "ended": list(state.ended),
             "used": state.book.used,
             "counts": (state.book.leases, dict(state.book.per_holder), dict(state.book.constraints)),
+            "held by tenants": dict(state.book.per_tenant),
             "alive": sorted(state.liveness),
             "present": sorted(state.presence),
             "order": order,

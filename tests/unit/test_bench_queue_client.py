@@ -78,7 +78,7 @@ async def served(queue: Queue, folder: Path, *options: str) -> Result:
             await writer.wait_closed()
 
     keys = folder / "keys"
-    keys.write_text(json.dumps({"submit": "s", "work": ["w"]}))
+    keys.write_text(json.dumps({"submit": ["s"], "work": ["w"]}))
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = str(server.sockets[0].getsockname()[1])
     try:

@@ -1,19 +1,17 @@
-"""Calls by key and by rate (LEASE-8, LEASE-4)."""
+"""Calls by key (LEASE-8)."""
 
 from __future__ import annotations
 
 import pytest
 
-from leasehold.control.calls import BUCKETS_MAX, Calls
+from leasehold.control.calls import Calls
 from leasehold.core.state import CALLS, Call, Change, Stamp, State
 from leasehold.model.errors import IdempotencyBusy, IdempotencyMismatch
 from leasehold.model.principal import Principal
 from leasehold.model.settings import LimitSettings, PolicySettings
 
 ANN = Principal("user:ann", "worker", frozenset())
-LIMITS = LimitSettings(
-    idempotency_ms=1_000, idempotency_per_principal=3, request_burst=2, request_per_minute=60
-)
+LIMITS = LimitSettings(idempotency_ms=1_000, idempotency_per_principal=3)
 SETTINGS = PolicySettings(limits=LIMITS)
 
 
@@ -83,31 +81,3 @@ def test_old_calls_are_forgotten_oldest_first() -> None:
     made = [call(f"k{number}", at_ms=number * 300) for number in range(6)]
     outcome = calls().stale(remembering(*made), Stamp(1_500, 0, 1, 0))
     assert [change.key for change in outcome.changes] == [each.key for each in made[:3]]
-
-
-@pytest.mark.requirement("LEASE-4")
-def test_a_program_has_a_burst_and_then_its_rate() -> None:
-    """Two at once, then one a second; the refusal says when to come back."""
-    service = calls()
-    assert service.rate_limited(ANN, 0) is None
-    assert service.rate_limited(ANN, 0) is None
-    refused = service.rate_limited(ANN, 0)
-    assert refused is not None
-    assert refused.retry_after_s == 1
-    assert service.rate_limited(ANN, 1_000) is None
-
-
-@pytest.mark.requirement("LEASE-4")
-def test_people_of_this_machine_are_not_limited() -> None:
-    """Local users and administrators ask as often as they like."""
-    service = calls()
-    local = Principal("user:1000", "user", frozenset(), local=True)
-    assert all(service.rate_limited(local, 0) is None for _ in range(100))
-
-
-def test_buckets_are_bounded() -> None:
-    """The one that was quiet for longest is forgotten first (INV-8)."""
-    service = calls()
-    for number in range(BUCKETS_MAX + 5):
-        service.rate_limited(Principal(f"w{number}", "worker", frozenset()), number)
-    assert len(service._buckets) == BUCKETS_MAX

@@ -32,6 +32,7 @@ export function queried(changes: Record<string, string>): string {
 function arrive(): void {
   path.value = location.pathname;
   search.value = location.search;
+  document.title = path.value === "/queue" ? "Queue · Leasehold" : "Leasehold"; // A job gives its own.
 }
 
 /** A new page begins at its top, also for whoever goes by keys or listens. */

@@ -172,8 +172,10 @@ class Gate:
             role, verbs = "admin", _LOCAL_ADMIN
         else:
             role, verbs = self.rights.of_groups((peer.gid, *peer.groups))
+        name = self._name(peer.uid)
+        tenant = self.rights.tenant_of(name, (peer.gid, *peer.groups))
         return Principal(
-            name=self._name(peer.uid), role=role, verbs=verbs, local=True, pid=peer.pid, uid=peer.uid
+            name=name, role=role, verbs=verbs, local=True, pid=peer.pid, uid=peer.uid, tenant=tenant
         )
 
     def _name(self, uid: int) -> str:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from leasehold.api.roles import Rights
+from leasehold.api.roles import Belonging, Rights
 from leasehold.model.errors import Invalid
 from leasehold.runtime.ids import token_hash
 
@@ -60,8 +60,12 @@ def _make(path: Path, token: str) -> bytes:
     return token.encode()
 
 
-def rights(custom: Mapping[str, Iterable[str]], groups: Mapping[str, str]) -> tuple[Rights, list[str]]:
+def rights(
+    custom: Mapping[str, Iterable[str]], groups: Mapping[str, str], tenants: Mapping[str, str] | None = None
+) -> tuple[Rights, list[str]]:
     """The roles in force, from those of the configuration and from names of groups with their roles.
+
+    `tenants` are those of users by their names, and of groups by theirs with `@` before them.
 
     Also the names of groups that this machine does not have: they give nobody anything.
     """
@@ -72,4 +76,14 @@ def rights(custom: Mapping[str, Iterable[str]], groups: Mapping[str, str]) -> tu
             known[grp.getgrnam(name).gr_gid] = role
         except KeyError:
             unknown.append(name)
-    return Rights(custom, known), unknown
+    of_users = {
+        f"user:{name}": tenant for name, tenant in (tenants or {}).items() if not name.startswith("@")
+    }
+    of_groups: dict[int, str] = {}
+    for name, tenant in sorted((tenants or {}).items()):
+        if name.startswith("@"):
+            try:
+                of_groups.setdefault(grp.getgrnam(name[1:]).gr_gid, tenant)
+            except KeyError:
+                unknown.append(name)
+    return Rights(custom, known, Belonging(of_users, of_groups)), unknown

@@ -76,6 +76,7 @@ TABLE: Mapping[type[LeaseholdError], Row] = {
     domain.IdempotencyMismatch: Row(422, "INVALID_ARGUMENT", 4422, 73),
     domain.NeverFits: Row(422, "OUT_OF_RANGE", 4422, 1),
     domain.QueueFull: Row(429, "RESOURCE_EXHAUSTED", 4429, 75),
+    domain.QuotaReached: Row(429, "RESOURCE_EXHAUSTED", 4429, 75),
     domain.RateLimited: Row(429, "RESOURCE_EXHAUSTED", 4429, 75),
     HeadersTooLarge: Row(431, "RESOURCE_EXHAUSTED", 1009, 70),
     domain.InvariantBroken: Row(500, "INTERNAL", 1011, 70),

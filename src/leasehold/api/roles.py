@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from leasehold.model.tenant import DEFAULT
 
 Role = Literal["admin", "operator", "submitter", "worker", "node", "viewer"]
 
@@ -34,13 +36,17 @@ VERBS: Mapping[str, str] = {
     "events:read": "read the event stream and the counts of decisions",
     "audit:read": "see who changed or tried what, from where, and what came of it",
     "admin:log-level": "change log levels until restart",
+    "tenant:read": "see tenants: their weights, their quotas, and what they use of them",
+    "tenant:set": "set weights and quotas of tenants; say whose work or token something is",
     "token:create": "make tokens that allow no more than it has itself",
     "token:list": "see which tokens there are, never their secrets",
     "token:revoke": "revoke any token",
 }
 """Every verb that a route or a service asks for, with what it allows."""
 
-_SEE = frozenset({"lease:read", "job:read", "stats:read", "events:read", "addon:read", "schedule:read"})
+_SEE = frozenset(
+    {"lease:read", "job:read", "stats:read", "events:read", "addon:read", "schedule:read", "tenant:read"}
+)
 
 ROLES: Mapping[Role, frozenset[str]] = {
     "admin": frozenset(VERBS),
@@ -62,6 +68,7 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "guard:manage",
         "schedule:set",
         "schedule:manage",
+        "tenant:set",
         "token:list",
         "audit:read",
     },
@@ -77,6 +84,20 @@ LOCAL = frozenset({"lease:now", "limits:exempt"})
 """What users on the Unix socket may do beyond their role (LEASE-4)."""
 
 
+class Belonging(NamedTuple):
+    """Whose the work of local users is: by their principals' names, else by their groups' ids, in order."""
+
+    users: Mapping[str, str] = {}
+    groups: Mapping[int, str] = {}
+
+    def tenant_of(self, name: str, gids: Collection[int]) -> str:
+        """The tenant of a user with this principal's name who is in these groups."""
+        found = self.users.get(name)
+        if found is None:
+            found = next((tenant for gid, tenant in self.groups.items() if gid in gids), DEFAULT)
+        return found
+
+
 class Rights:
     """The roles in force: those above and those of the configuration; and which local groups have one.
 
@@ -85,8 +106,12 @@ class Rights:
     """
 
     def __init__(
-        self, custom: Mapping[str, Iterable[str]] | None = None, groups: Mapping[int, str] | None = None
+        self,
+        custom: Mapping[str, Iterable[str]] | None = None,
+        groups: Mapping[int, str] | None = None,
+        belonging: Belonging | None = None,
     ) -> None:
+        self.tenant_of = (belonging or Belonging()).tenant_of
         own = {name: frozenset(verbs) for name, verbs in (custom or {}).items()}
         self.roles: dict[str, frozenset[str]] = {str(name): verbs for name, verbs in ROLES.items()} | own
         self._groups = dict(groups or {})

@@ -19,6 +19,7 @@ from leasehold.api.rest import (
     server,
     session,
     stats,
+    tenant,
     token,
 )
 
@@ -36,6 +37,7 @@ TABLES = (
     stats.table,
     dashboard.table,
     session.table,
+    tenant.table,
     token.table,
     server.table,
 )

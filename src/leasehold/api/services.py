@@ -18,6 +18,7 @@ from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
+from leasehold.wire import tenant as tenant_wire
 from leasehold.wire import token as token_wire
 
 Lane = Literal["reserved", "normal"]
@@ -175,6 +176,20 @@ class Schedules(Protocol):
     async def remove(self, principal: Principal, schedule_id: str) -> None: ...
 
 
+class Tenants(Protocol):
+    """The service of tenants: weights and quotas."""
+
+    async def tenants(self) -> tenant_wire.Tenants: ...
+
+    async def tenant(self, name: str) -> tenant_wire.TenantOut: ...
+
+    async def set_tenant(
+        self, principal: Principal, name: str, body: tenant_wire.TenantIn
+    ) -> tenant_wire.TenantOut: ...
+
+    async def remove(self, principal: Principal, name: str) -> None: ...
+
+
 class Tokens(Protocol):
     """The service of credentials that people make for programs."""
 
@@ -268,7 +283,8 @@ class Services(msgspec.Struct, frozen=True):
     is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
     `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
     behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
-    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`.
+    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`,
+    `tenants` that behind `/api/tenants`.
     """
 
     leases: Leases
@@ -284,6 +300,7 @@ class Services(msgspec.Struct, frozen=True):
     audit: Audit
     jobs: Jobs
     schedules: Schedules
+    tenants: Tenants
     stats: Any = None
     dashboard: Any = None
     sessions: Any = None

@@ -19,6 +19,7 @@ from leasehold.api.roles import ROLES
 from leasehold.model.audit import NOBODY
 from leasehold.model.errors import NotPermitted, Unauthenticated
 from leasehold.model.principal import Principal, Shown
+from leasehold.model.tenant import DEFAULT
 from leasehold.ports.clock import Clock
 from leasehold.runtime.ids import token_hash
 from leasehold.runtime.logging import get_logger
@@ -53,6 +54,7 @@ class Link(msgspec.Struct, frozen=True):
     principal: str
     role: str
     until_ms: int
+    tenant: str = DEFAULT
 
 
 class Session(msgspec.Struct):
@@ -65,6 +67,7 @@ class Session(msgspec.Struct):
     role: str
     since_ms: int
     used_ms: int
+    tenant: str = DEFAULT
 
     def ends_ms(self) -> int:
         """When it is over, if it is not used again."""
@@ -130,7 +133,7 @@ class Sessions:
         self._links = {code: one for code, one in self._links.items() if one.until_ms > now_ms}
         while len(self._links) >= LINKS_MAX:
             del self._links[next(iter(self._links))]
-        code, found = self._new_code(), Link(principal.name, role, now_ms + LINK_MS)
+        code, found = self._new_code(), Link(principal.name, role, now_ms + LINK_MS, principal.tenant)
         self._links[token_hash(code)] = found
         return code, found
 
@@ -149,7 +152,14 @@ class Sessions:
         cookie, key, now_ms = self._new_secret(), self._new_secret(), self._clock.wall_ms()
         cookie_hash = token_hash(cookie)
         session = Session(
-            cookie_hash.hex()[:12], cookie_hash, token_hash(key), link.principal, link.role, now_ms, now_ms
+            cookie_hash.hex()[:12],
+            cookie_hash,
+            token_hash(key),
+            link.principal,
+            link.role,
+            now_ms,
+            now_ms,
+            link.tenant,
         )
         self._forget(one for one in self._by_cookie.values() if one.ends_ms() <= now_ms)
         while len(self._by_cookie) >= SESSIONS_MAX:
@@ -282,7 +292,11 @@ def verbs_of(role: str) -> frozenset[str]:
 
 def _principal(session: Session) -> Principal:
     return Principal(
-        name=session.principal, role=session.role, verbs=verbs_of(session.role), session=session.sid
+        name=session.principal,
+        role=session.role,
+        verbs=verbs_of(session.role),
+        session=session.sid,
+        tenant=session.tenant,
     )
 
 

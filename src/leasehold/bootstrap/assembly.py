@@ -53,6 +53,7 @@ from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.stats import StatsService
 from leasehold.control.supervisor import Supervisor
+from leasehold.control.tenant import TenantService
 from leasehold.control.token import TokenService
 from leasehold.core.state import State
 from leasehold.model.errors import LeaseholdError
@@ -170,6 +171,7 @@ class Assembly:
         self.tokens = TokenService(self.ledger, lambda: self.gate.rights.roles, new_token)
         self.tokens.cut = self._cut
         self.gate.tokens = self.tokens
+        self.tenants = TenantService(self.ledger, self.jobs.eligible)
         self.schedules = ScheduleService(
             self.ledger, QueuedRuns(self.jobs), local_zone(), lambda: self.gate.rights.roles
         )
@@ -227,7 +229,7 @@ class Assembly:
             self.leases.counters,
             self.jobs.counts,
             self.jobs.cold,
-            lambda: self.policy,
+            self.leases.settings,
         )
         self.supervisor.on_change = self.dashboard.changed
         self.dashboard.allowed = lambda who: not who.session or self.sessions.lives(who.session)
@@ -244,10 +246,12 @@ class Assembly:
 
     def _take_up_rights(self) -> None:
         custom = {name: role.verbs for name, role in self.settings.roles.items()}
-        self.gate.rights, unknown = rights(custom, self.settings.identity.groups)
+        self.gate.rights, unknown = rights(
+            custom, self.settings.identity.groups, self.settings.identity.tenants
+        )
         self.gate.epoch += 1
         if unknown:
-            log.warning("groups_unknown", groups=unknown, setting="identity.groups")
+            log.warning("groups_unknown", groups=unknown, setting="identity")
 
     def services(self) -> Services:
         """What handlers call."""
@@ -266,6 +270,7 @@ class Assembly:
             audit=self.audit,
             jobs=self.jobs,
             schedules=self.schedules,
+            tenants=self.tenants,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

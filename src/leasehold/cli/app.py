@@ -34,6 +34,7 @@ MODULES = (
     "work",
     "guard",
     "addon",
+    "tenant",
     "token",
     "event",
     "audit",

@@ -164,7 +164,7 @@ def _chosen(session: Session, word: str, which: Which) -> list[str]:
     }
     found, _ = fetch(session, wanted, which.text, 2_000_000, everything=True)
     if not found:
-        hint = "" if which.state else f" and are {MATCHING[word].replace(',', ', ')}"
+        hint = "" if which.state else f" that are {MATCHING[word].replace(',', ', ')}"
         raise Failed(exits.NOT_FOUND, f"no jobs match{hint}; see `leasehold queue --all`")
     return [job.job_id for job in found]
 

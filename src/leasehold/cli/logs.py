@@ -23,7 +23,8 @@ POLL_S = (0.05, 1.0)
 SAID_AFTER_S = 0.3
 """What starts sooner needs no word on why it has not."""
 
-TAIL_BYTES_MAX = 64 << 20
+TAIL_BYTES_MIN, TAIL_BYTES_MAX = 256 << 10, 64 << 20
+"""How much of the end is looked at for lines. A piece, which comes as a whole, is smaller than the first."""
 
 
 def register(app: typer.Typer) -> None:
@@ -203,7 +204,7 @@ def _tail(session: Session, job: JobOut, generation: int, lines: int, printer: P
     """Print the last lines that are there; returns where to read on."""
     from leasehold.wire.job import LogChunkOut
 
-    size = max(4_096, lines * 256)
+    size = max(TAIL_BYTES_MIN, lines * 256)
     while True:
         page = _page(session, job.job_id, generation, -size, 0)
         found = list(page.chunks)
@@ -215,7 +216,7 @@ def _tail(session: Session, job: JobOut, generation: int, lines: int, printer: P
             found += page.chunks
             at = page.next
         text = b"".join(chunk.data for chunk in found if chunk.stream in ("out", "err"))
-        if text.count(b"\n") > lines or not found or found[0].offset == 0 or size > TAIL_BYTES_MAX:
+        if text.count(b"\n") > lines or size >= min(at, TAIL_BYTES_MAX):
             break
         size *= 4
     kept: list[LogChunkOut] = []

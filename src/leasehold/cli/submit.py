@@ -48,9 +48,6 @@ def main(arguments: list[str]) -> int:
         wanted = submit_options.parse(arguments)
     except Usage as error:
         raise Failed(exits.USAGE, str(error)) from None
-    if wanted.help:
-        print(submit_options.help_text())
-        return exits.DONE
     session = Session(
         as_json=wanted.json,
         quiet=wanted.quiet,
@@ -59,6 +56,8 @@ def main(arguments: list[str]) -> int:
         server=wanted.server,
         no_color=wanted.no_color,
     )
+    if wanted.help:
+        return carry_out(session, lambda: session.out.text(submit_options.help_text())) or exits.DONE
     return carry_out(session, lambda: _submit(session, wanted)) or exits.DONE
 
 
@@ -124,6 +123,8 @@ def _send(session: Session, body: Submit) -> Submitted:
                 raise
             pause_s = 0.5
         except LeaseholdError as error:
+            if error.code == "NEVER_FITS":
+                raise Failed(exits.NO, str(error).replace("allow_unfit", "--allow-unfit")) from None
             pause_s = float(error.retry_after_s or 0)
             if not left or not 0 < pause_s <= 30 or error.code not in AGAIN:
                 raise
@@ -155,10 +156,8 @@ def _tell(session: Session, job: JobIn, taken: list[Taken], ids: list[str]) -> N
     shown = words.short(ids[0])
     if len(taken) > 1:
         out.text(f"{len(ids):,} jobs are submitted, as the group {job.group}: {when_it_starts(first)}")
-        out.text(
-            f"see them: leasehold queue --group {job.group} · wait: leasehold wait --group {job.group}"
-            f" · first: {ids[0]}"
-        )
+        out.text(f"see them: leasehold queue --group {job.group}")
+        out.text(f"wait for them: leasehold wait --group {job.group}")
         return
     known = " already" if taken[0].existing else ""
     out.text(f"{ids[0]} is{known} submitted: {when_it_starts(first)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -156,6 +157,6 @@ def _checked(document: dict[str, Any]) -> JobIn:
         return msgspec.json.decode(msgspec.json.encode(document), type=JobIn)
     except msgspec.ValidationError as error:
         sentence, _, path = str(error).partition(" - at `")
-        names = path.rstrip("`").replace("[...]", "").split(".")
+        names = re.sub(r"\[[^]]*\]", "", path.rstrip("`")).split(".")
         field = next((TYPED[name] for name in reversed(names) if name in TYPED), f"--{names[-1]}")
         raise Failed(exits.USAGE, f"{field}: {sentence}") from None

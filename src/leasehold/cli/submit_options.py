@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from leasehold.cli.amounts import duration, millicores, size
@@ -11,6 +12,7 @@ from leasehold.cli.run.options import Option, Usage, choice, read, whole
 ARRAY_MAX = 100_000
 """Jobs of one array: a slip of the fingers is not to fill the queue."""
 
+WIDTH = 110
 INDEX_MAX = 1_000_000
 LIMITS = {"cpu": millicores, "mem": size, "pids": whole(1, 1 << 22), "log": size}
 
@@ -185,7 +187,9 @@ def help_text() -> str:
     ]
     for option in OPTIONS:
         head = f"  {option.name} {option.metavar}".rstrip()
-        lines.append(f"{head:<26}{option.explained}")
+        lines += textwrap.wrap(
+            option.explained, WIDTH, initial_indent=f"{head:<26}", subsequent_indent=" " * 26
+        )
     lines += [
         "",
         "Without a cost the one learned from earlier jobs of this kind is taken.",

@@ -16,7 +16,7 @@ from leasehold.cli.session import Failed, Session, verb
 if TYPE_CHECKING:
     from leasehold.wire.token import TokenIn, TokenMade, TokenOut
 
-HEAD = ("TOKEN", "NAME", "ROLE", "ACTS AS", "EXPIRES", "LAST USED", "MADE BY")
+HEAD = ("TOKEN", "NAME", "ROLE", "ACTS AS", "TENANT", "EXPIRES", "LAST USED", "MADE BY")
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +45,9 @@ def register(app: typer.Typer) -> None:
         holder: Annotated[
             str, typer.Option("--holder", metavar="NAME", help="the name it acts as; by default its own")
         ] = "",
+        tenant: Annotated[
+            str, typer.Option("--tenant", metavar="NAME", help="whose its work is; by default yours")
+        ] = "",
         out: Annotated[
             str, typer.Option("--out", metavar="FILE", help="write it there (0600), and do not print it")
         ] = "",
@@ -52,7 +55,9 @@ def register(app: typer.Typer) -> None:
         """Make a token. It is shown once, and kept nowhere: only its hash is."""
         from leasehold.wire.token import TokenIn
 
-        body = TokenIn(name=name, role=role, ttl_sec=_seconds(ttl), holder=holder or None)
+        body = TokenIn(
+            name=name, role=role, ttl_sec=_seconds(ttl), holder=holder or None, tenant=tenant or None
+        )
         if session.dry_run:
             session.out.text(f"would make a token {name} with the role {role}")
             return exits.DONE
@@ -176,7 +181,7 @@ def _show(session: Session, made: TokenMade, out: str) -> None:
 def _row(one: TokenOut) -> tuple[object, ...]:
     ends = f"{one.expires_at[:16]}Z{' (expired)' if one.expired else ''}"
     used = f"{one.last_used_at[:16]}Z" if one.last_used_at else "never"
-    return one.token_id, one.name, one.role, one.holder, ends, used, one.created_by
+    return one.token_id, one.name, one.role, one.holder, one.tenant, ends, used, one.created_by
 
 
 def _chosen(typed: str, known: list[TokenOut]) -> TokenOut:

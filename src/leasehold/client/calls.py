@@ -27,6 +27,7 @@ from leasehold.wire import (
     server,
     session,
     stats,
+    tenant,
     token,
 )
 
@@ -131,6 +132,10 @@ DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)
 TELL_ADDON_STATS = Call(paths.TELL_ADDON_STATS, addon.AddonStatsIn, Nothing)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 AUDIT = Call(paths.AUDIT, Nothing, audit.AuditPage)
+TENANTS = Call(paths.TENANTS, Nothing, tenant.Tenants)
+TENANT = Call(paths.TENANT, Nothing, tenant.TenantOut)
+SET_TENANT = Call(paths.SET_TENANT, tenant.TenantIn, tenant.TenantOut)
+REMOVE_TENANT = Call(paths.REMOVE_TENANT, Nothing, Nothing)
 TOKENS = Call(paths.TOKENS, Nothing, token.Tokens)
 CREATE_TOKEN = Call(paths.CREATE_TOKEN, token.TokenIn, token.TokenMade)
 REVOKE_TOKEN = Call(paths.REVOKE_TOKEN, Nothing, Nothing)

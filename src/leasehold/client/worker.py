@@ -80,7 +80,7 @@ class Worker:
         self._board = Board(self.concurrency, UNFINISHED_MAX, self._wake)
         self._caller = Caller(server)
         self._performer: Performer = self._made(processes=processes)
-        sessions = Sessions(self._board, self._ask, server) if self._ask else None
+        sessions = Sessions(self._board, self._ask, self._caller) if self._ask else None
         self._sender = Sender(self._board, self._caller)
         self._keeper = Keeper(self._board, self._caller)
         self._claimer = Claimer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -33,10 +34,10 @@ LOST_CODES = frozenset({"NOT_FOUND", "CONFLICT", "LEASE_ENDED", "STALE_TOKEN", "
 class Sessions:
     """Asks for the lease that jobs run under, whenever there is none."""
 
-    def __init__(self, board: Board, ask: dict[str, Any], server: str) -> None:
+    def __init__(self, board: Board, ask: dict[str, Any], caller: Caller) -> None:
         self._board = board
+        self._caller = caller
         self._ask = ask
-        self._server = server
         self._ticket = ""
         self._told = ""
 
@@ -56,13 +57,15 @@ class Sessions:
             board.holdings.append(holding)
             board.stats.sessions += 1
         log.info("working under %s", found.lease_id)
+        with contextlib.suppress(Unreachable), self._caller.connection() as connection:
+            heartbeat(connection, found)  # From now on its life is ours: it ends at once where we do.
         return holding
 
     def _asked(self) -> Held | None:
         asker = _Quiet(
             self._ask,
             dict(os.environ),
-            server=self._server,
+            server=self._caller.server,
             wait_s=ASK_S,
             when_down="wait",
             ticket=self._ticket,
@@ -121,8 +124,11 @@ class Keeper:
         return [work for work in self._board.works.values() if work.holding is holding]
 
     def _delay_s(self) -> float:
-        reports = any(work.due_s() < 1e12 for work in self._board.works.values())
-        return 0.5 if reports else BEAT_S
+        works = list(self._board.works.values())
+        held = [work.holding.held for work in works] + [one.held for one in self._board.holdings]
+        least_s = min((one.ttl_s for one in held), default=math.inf) / 4
+        reports = any(work.due_s() < math.inf for work in works)
+        return max(0.2, min(0.5 if reports else BEAT_S, least_s))
 
     def turn(self) -> None:
         """One round. Raises Unreachable."""

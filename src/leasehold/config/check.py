@@ -14,6 +14,7 @@ from leasehold.core import addon
 from leasehold.model.errors import Invalid
 from leasehold.model.quiet import checked
 
+TENANT_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
 ROLE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
 
 
@@ -30,7 +31,6 @@ def check(settings: Settings) -> None:
     if settings.lease.grace_ms > settings.lease.grace_max_ms:
         raise ValueError("lease.grace_ms: expected at most lease.grace_max_ms")
     for field, weights in (
-        ("tenant_weights", settings.line.tenant_weights),
         ("holder_weights", settings.line.holder_weights),
         ("weights", dict(enumerate(settings.line.weights))),
     ):
@@ -72,6 +72,11 @@ def _check_roles(settings: Settings) -> None:
     for group, role in settings.identity.groups.items():
         if role not in roles:
             raise ValueError(f"identity.groups.{group}: unknown role {role}{_nearest(role, roles)}")
+    for who, tenant in settings.identity.tenants.items():
+        if not TENANT_NAME.match(tenant):
+            raise ValueError(
+                f"identity.tenants.{who}: expected a tenant's name, at most 64 letters, digits, ._@-"
+            )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -104,6 +109,8 @@ def _ranges(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
     yield "line.reserve_slack_ms", line.reserve_slack_ms, 0, 60_000
     yield "limits.request_burst", limits.request_burst, 1, 100_000
     yield "limits.request_per_minute", limits.request_per_minute, 1, 1_000_000
+    yield "limits.bulk_burst", limits.bulk_burst, 1, 100_000
+    yield "limits.bulk_per_minute", limits.bulk_per_minute, 1, 10_000_000
     yield "limits.idempotency_ms", limits.idempotency_ms, 60_000, 30 * day_ms
     yield "limits.idempotency_per_principal", limits.idempotency_per_principal, 1, 1_000_000
     yield "limits.commands_waiting", limits.commands_waiting, 16, 1_000_000

@@ -14,6 +14,7 @@ from leasehold.model.settings import (
     CapacitySettings,
     LeaseSettings,
     LimitSettings,
+    LineRules,
     LineSettings,
     PolicySettings,
     QueueSettings,
@@ -60,9 +61,14 @@ class RoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`groups`: the role of local users of the Unix socket who are in a group of the system."""
+    """Of local users of the Unix socket. `groups`: the role of those who are in a group of the system.
+
+    `tenants`: whose their work is: by a user's name, or by a group's with `@` before it; a user's own comes
+    first, then groups by name. Everybody else is of tenant `default`.
+    """
 
     groups: dict[str, str] = msgspec.field(default_factory=dict)
+    tenants: Annotated[dict[str, str], Meta(max_length=1_000)] = msgspec.field(default_factory=dict)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +92,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     capacity: CapacitySettings = msgspec.field(default_factory=CapacitySettings)
     lease: LeaseSettings = msgspec.field(default_factory=LeaseSettings)
-    line: LineSettings = msgspec.field(default_factory=LineSettings)
+    line: LineRules = msgspec.field(default_factory=LineRules)
     queue: QueueSettings = msgspec.field(default_factory=QueueSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
@@ -101,7 +107,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def policy(self) -> PolicySettings:
         """The part that the decisions of the ledger read."""
-        return PolicySettings(self.capacity, self.lease, self.line, self.limits, self.queue)
+        line = LineSettings(**msgspec.structs.asdict(self.line))
+        return PolicySettings(self.capacity, self.lease, line, self.limits, self.queue)
 
 
 FIXED = (

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from leasehold.core import cost, enforce, learn
 from leasehold.core.state import State
+from leasehold.core.tenant import tenant_of
 from leasehold.model.charge import Totals
 from leasehold.model.errors import Invalid, NotPermitted
 from leasehold.model.lease import Ask, Binding, Constraint, OnBusy, OnLost
@@ -66,6 +67,7 @@ def build(
         charge=charge,
         node=state.node_id,
         principal=principal.name,
+        tenant=tenant_of(principal, getattr(body, "tenant", None), state),
         priority=priority,
         quiet_gate=quiet_gate,
         constraints=tuple(sorted({Constraint(name) for name in body.constraints}))

@@ -1,19 +1,14 @@
-"""Calls by key and by rate: idempotency (LEASE-8) and the request bucket (LEASE-4)."""
+"""Calls by key (LEASE-8)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from leasehold.core.limits import Bucket, take
 from leasehold.core.state import CALLS, Call, Change, Outcome, Stamp, State
-from leasehold.model.errors import IdempotencyBusy, IdempotencyMismatch, RateLimited
+from leasehold.model.errors import IdempotencyBusy, IdempotencyMismatch
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
-
-BUCKETS_MAX = 10_000
-"""Principals with a bucket in memory; the one that was quiet for longest is forgotten first."""
 
 
 class Flight:
@@ -30,12 +25,11 @@ class Flight:
 
 
 class Calls:
-    """What has been asked with which key, and how often."""
+    """What has been asked with which key."""
 
     def __init__(self, settings: Callable[[], PolicySettings]) -> None:
         self._settings = settings
         self._flights: dict[str, Flight] = {}
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def call_of(
         self,
@@ -101,25 +95,6 @@ class Calls:
             if len(outcome.changes) >= 500:
                 break
         return outcome
-
-    def rate_limited(self, principal: Principal, now_ms: int) -> RateLimited | None:
-        """Take one token; the refusal where there is none. Local users and administrators are exempt."""
-        if principal.local or principal.may("limits:exempt"):
-            return None
-        limits = self._settings().limits
-        bucket, wait_ms = take(
-            self._buckets.get(principal.name), now_ms, limits.request_burst, limits.request_per_minute
-        )
-        self._buckets[principal.name] = bucket
-        self._buckets.move_to_end(principal.name)
-        if len(self._buckets) > BUCKETS_MAX:
-            self._buckets.popitem(last=False)
-        if not wait_ms:
-            return None
-        wait_s = -(-wait_ms // 1000)
-        per_minute = limits.request_per_minute
-        sentence = f"{principal.name} asks more than {per_minute} times a minute; come back in {wait_s} s"
-        return RateLimited(sentence, retry_after_s=max(1, wait_s), per_minute=per_minute)
 
 
 def _same_body(before: bytes, call: Call) -> None:

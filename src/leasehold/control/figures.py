@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 
 from leasehold.control import views
 from leasehold.control.history import ADDON
+from leasehold.control.job_stats import WAIT_BOUNDS_MS, JobStats
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
 from leasehold.control.supervisor import Supervisor
+from leasehold.model.job import ENDED, JobState
 from leasehold.model.lease import LIVE
 from leasehold.model.node import State as QuietState
 from leasehold.runtime.telemetry import Labels, Telemetry
@@ -20,9 +22,10 @@ QUIET_STATES: tuple[QuietState, ...] = ("QUIET", "NORMAL", "BUSY", "PANIC", "UNK
 
 
 def publish(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor, sense: SenseService) -> None:
-    """Name the source of each metric of leases, the line, the ledger and the node."""
+    """Name the source of each metric of leases, jobs, the line, the ledger and the node."""
     _of_ledger(telemetry, leases, supervisor)
     _of_leases(telemetry, leases)
+    _of_jobs(telemetry, leases, supervisor)
     _of_node(telemetry, leases, sense)
 
 
@@ -59,6 +62,39 @@ def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:
     telemetry.source("leasehold_waiters", waiters)
     telemetry.source("leasehold_dispatch_attempts_total", attempts)
     telemetry.source("leasehold_denials_total", lambda: _by_one(leases.counters.totals))
+
+
+def _of_jobs(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor) -> None:
+    ledger, counts = leases.ledger, supervisor.counts
+
+    def by_state() -> Rows:
+        for state in JobState:
+            if state not in ENDED:
+                yield (state.value,), ledger.state.queue.count(state)
+
+    def ended() -> Rows:
+        for state in sorted(ENDED):
+            yield (state.value,), counts.get(f"Job{state.value.capitalize()}", 0)
+
+    def waits() -> Rows:
+        stats, upto = supervisor.jobs.counts if supervisor.jobs is not None else None, 0
+        if stats is not None:
+            for bound_ms, count in zip((*WAIT_BOUNDS_MS, 0), stats.waits, strict=True):
+                upto += count
+                yield (f"{bound_ms / 1000:g}" if bound_ms else "+Inf",), upto
+            yield ("sum",), stats.waits_sum_ms / 1000
+
+    def oldest() -> float:
+        since_ms = JobStats.oldest_ms(ledger.state)
+        return max(0.0, (ledger.clock.wall_ms() - since_ms) / 1000) if since_ms else 0.0
+
+    telemetry.source("leasehold_jobs", by_state)
+    telemetry.figure("leasehold_jobs_oldest_seconds", oldest)
+    telemetry.figure("leasehold_jobs_payload_bytes", lambda: ledger.state.queue.bytes)
+    telemetry.figure("leasehold_jobs_submitted_total", lambda: counts.get("JobSubmitted", 0))
+    telemetry.figure("leasehold_jobs_started_total", lambda: counts.get("JobStarted", 0))
+    telemetry.source("leasehold_jobs_ended_total", ended)
+    telemetry.source("leasehold_job_wait_seconds", waits)
 
 
 def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) -> None:

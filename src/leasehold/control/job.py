@@ -19,13 +19,14 @@ from leasehold.control.job_list import JobList, Wanted
 from leasehold.control.job_search import JobSearch, add_members, place_of
 from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
+from leasehold.control.limiter import EMPTY_COST, Tier
 from leasehold.control.live import LiveLeases
 from leasehold.control.lock import GROUP, forget_groups
 from leasehold.control.results import Results
 from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS
 from leasehold.model.charge import LOCK
-from leasehold.model.errors import Invalid, NotFound
+from leasehold.model.errors import Invalid, LeaseholdError, NotFound, QueueFull
 from leasehold.model.job import ENDED, RUNNER, Job, JobState
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Reason
@@ -94,9 +95,8 @@ class JobService:
         self.counts = JobStats(leases.ledger, leases.settings, self.demand)
         self.claims.on_started = self.counts.started
         self._bulk = BulkActions(leases.ledger, self.listed, self.changes)
-        self.submit = self._submissions.submit
         self.room_for = self._submissions.room_for
-        self.claim = self.claims.claim
+        self.within_quotas = self._submissions.within_quotas
         self.complete_many = self.results.complete_many
         self.runner: Runner | None = None
         """Where the output of commands is."""
@@ -203,6 +203,51 @@ class JobService:
 
     # -- as the edge calls it
 
+    async def submit(
+        self,
+        principal: Principal,
+        body: wire.Submit,
+        *,
+        idempotency_key: str | None = None,
+        body_hash: bytes = b"",
+    ) -> wire.Submitted:
+        """File jobs; those that can't be taken say why, each for itself. Raises RateLimited, QueueFull."""
+        self._counted(principal)
+        try:
+            return await self._submissions.submit(
+                principal, body, idempotency_key=idempotency_key, body_hash=body_hash
+            )
+        except QueueFull as full:
+            self._denied(principal, full)
+            raise
+
+    async def claim(self, principal: Principal, body: claim_wire.Claim) -> claim_wire.ClaimOut:
+        """Up to `max` jobs for this worker. Raises RateLimited."""
+        self._counted(principal)
+        found = await self.claims.claim(principal, body)
+        if not found.jobs and not body.wait_sec:
+            self._got_nothing(principal)
+        return found
+
+    def _counted(self, principal: Principal) -> None:
+        """One call of the tier `bulk`, however many jobs it is about (LEASE-27)."""
+        refused = self.leases.limiter.refused(principal, Tier.BULK, self.ledger.clock.now_ms())
+        if refused is not None:
+            self._denied(principal, refused)
+            raise refused
+
+    def _denied(self, principal: Principal, error: LeaseholdError) -> None:
+        clock = self.ledger.clock
+        retry_until_ms = clock.now_ms() + (error.retry_after_s or 1) * 1000
+        self.leases.counters.denied(
+            principal.acts_as, error.code, error.message, clock.wall_ms(), retry_until_ms
+        )
+
+    def _got_nothing(self, principal: Principal) -> None:
+        """It did not wait either: asking so again and again is dear."""
+        now_ms = self.ledger.clock.now_ms()
+        self.leases.limiter.charge(principal, Tier.BULK, EMPTY_COST - 1, now_ms)
+
     async def listing(self, query: Listing) -> wire.JobPage:
         """A page of jobs. Raises Invalid for a state that there is none of."""
         wanted = Wanted(
@@ -285,7 +330,11 @@ class JobService:
     async def poll(self, principal: Principal, query: Poll) -> claim_wire.Dispatchable:
         """What is offered to this worker."""
         wants = Wants(_names(query.job_types), _names(query.capabilities))
-        return await self.claims.dispatchable(principal, wants, query.limit)
+        self._counted(principal)
+        found = await self.claims.dispatchable(principal, wants, query.limit)
+        if not found.jobs:
+            self._got_nothing(principal)
+        return found
 
     async def ack(self, principal: Principal, ident: str, body: claim_wire.Ack) -> wire.JobOut:
         return await self._now((await self.claims.ack(principal, number_of(ident), body)).number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -25,6 +26,9 @@ SLICES = 30
 WAITS = 1_000
 WAITS_OF_ONE_CALL = 32
 """Waiting times are those of the last thousand starts; of one claim a few stand for all."""
+
+WAIT_BOUNDS_MS = (10, 100, 1_000, 10_000, 60_000, 300_000, 1_800_000, 3_600_000, 21_600_000, 86_400_000)
+"""Of the histogram of waiting times, which is over all starts."""
 
 ROWS_MAX = 500
 LOOKED_AT = 10_000
@@ -54,6 +58,8 @@ class JobStats:
         self._demand = demand
         self._slices: deque[tuple[int, list[int]]] = deque(maxlen=SLICES)
         self._waits_ms: deque[int] = deque(maxlen=WAITS)
+        self.waits = [0] * (len(WAIT_BOUNDS_MS) + 1)
+        self.waits_sum_ms = 0
         self._seen: QueueNow | None = None
         self._seen_ms = 0
         self.changes = 0
@@ -77,8 +83,12 @@ class JobStats:
 
     def started(self, jobs: Sequence[Job]) -> None:
         """These have just started: how long they waited counts."""
-        for job in islice(jobs, WAITS_OF_ONE_CALL):
-            self._waits_ms.append(max(0, job.started_wall_ms - job.since_wall_ms))
+        for at, job in enumerate(jobs):
+            wait_ms = max(0, job.started_wall_ms - job.since_wall_ms)
+            self.waits[bisect_left(WAIT_BOUNDS_MS, wait_ms)] += 1
+            self.waits_sum_ms += wait_ms
+            if at < WAITS_OF_ONE_CALL:
+                self._waits_ms.append(wait_ms)
 
     def stats(self, state: State) -> wire.QueueStats:
         """All of it, as it stands now."""
@@ -87,7 +97,7 @@ class JobStats:
         for row in depth:
             states[row.state] = states.get(row.state, 0) + row.count
         waits = sorted(self._waits_ms)
-        oldest_ms = self._oldest_ms(state)
+        oldest_ms = self.oldest_ms(state)
         return wire.QueueStats(
             states=states,
             depth=depth[:ROWS_MAX],
@@ -115,7 +125,7 @@ class JobStats:
             rates=self._rates(),
             wait_p50_sec=_at(waits, 50),
             wait_p95_sec=_at(waits, 95),
-            oldest_ms=self._oldest_ms(state),
+            oldest_ms=self.oldest_ms(state),
             reasons=self._reasons(state, GLANCE),
             workers=len(self._demand.takers) + len(self._demand.pollers),
         )
@@ -131,7 +141,7 @@ class JobStats:
         return [wire.Depth(row[0], count, *row[1:]) for row, count in rows.items()]
 
     @staticmethod
-    def _oldest_ms(state: State) -> int | None:
+    def oldest_ms(state: State) -> int | None:
         """Since when the oldest job waits; None where none of the first ten thousand does."""
         for job in islice(state.jobs.values(), LOOKED_AT):
             if job.state is JobState.QUEUED:

@@ -14,6 +14,7 @@ from leasehold.control.drafts import Drafts, numbers_of, refused
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import check_sizes, set_sizes
 from leasehold.core import job as jobs
+from leasehold.core import tenant as tenants
 from leasehold.core.attempt import job_id, with_
 from leasehold.core.job import Draft, Filed
 from leasehold.core.state import CALLS, JOBS, Call, Change, Outcome, Stamp, State
@@ -151,6 +152,23 @@ class Submissions:
                 retry_after_s=10,
             )
 
+    def within_quotas(self, drafts: Sequence[Draft]) -> None:
+        """Raise QuotaReached where a tenant would have more live jobs, or bytes of them, than it may.
+
+        All of a call or nothing. One that is there already under its `unique_key` counts nothing.
+        """
+        state = self.ledger.state
+        if not state.tenants:
+            return
+        more: dict[str, tuple[int, int]] = {}
+        for draft in drafts:
+            ask = draft.terms.ask
+            if draft.unique and (ask.tenant, ask.job_type, draft.unique) in state.queue.unique:
+                continue
+            jobs_, size = more.get(ask.tenant, (0, 0))
+            more[ask.tenant] = (jobs_ + 1, size + draft.size)
+        tenants.check_queue(state, more)
+
     async def _file(
         self,
         principal: Principal,
@@ -165,6 +183,7 @@ class Submissions:
         for _, draft in drafts:  # Before anything is on file.
             if any(number not in live for number in draft.waits_for):
                 raise Conflict("a job that it comes after has just ended; submit again", retry_after_s=1)
+        self.within_quotas([draft for _, draft in drafts])  # Nothing is awaited between this and the commits.
         found: list[tuple[int, Filed]] = []
         waits = []
         linked = references.Linked(after)

@@ -289,4 +289,5 @@ def plan_now(
         gate,
         kept=state.reserved,
         started=started,
+        tenants=state.tenants,
     )

@@ -15,8 +15,10 @@ from leasehold.control import codec
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.ledger import Ledger
+from leasehold.control.limiter import Limiter
 from leasehold.control.line import LineService
 from leasehold.control.recovery import full_time, set_deadlines
+from leasehold.control.tenant import InForce
 from leasehold.control.timers import Timers
 from leasehold.core import lease as life
 from leasehold.core.capacity import UNITS_QUIET
@@ -50,7 +52,8 @@ class LiveLeases:
         totals: Totals,
     ) -> None:
         self.ledger = ledger
-        self.settings = settings
+        self.settings = settings = InForce(settings, ledger)
+        self.limiter = Limiter(settings)
         self.bindings = bindings
         self.archive = archive
         self.counters = counters

@@ -12,9 +12,10 @@ import structlog
 
 from leasehold.control import codec
 from leasehold.core.lease import NEVER_MS
-from leasehold.core.state import JOBS, LEASES, RECORD_OF, TERMS, Change, State
+from leasehold.core.state import JOBS, LEASES, RECORD_OF, TENANTS, TERMS, Change, State
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.lease import Flag, LeaseState, Liveness
+from leasehold.model.tenant import closed
 from leasehold.ports.store import Batch, Store
 
 log = structlog.get_logger(__name__)
@@ -72,6 +73,8 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
             state.unsettled[name] = str(error)
         elif table == JOBS:
             state.unreadable[name] = str(error)
+        elif table == TENANTS:
+            state.apply(Change(TENANTS, name, closed(name)))
         return
     state.apply(Change(table, record.number if table == JOBS else name, record))
 

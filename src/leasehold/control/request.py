@@ -8,6 +8,7 @@ from functools import partial
 
 from leasehold.control import answers, asks
 from leasehold.control.calls import Calls
+from leasehold.control.limiter import Tier
 from leasehold.control.live import LiveLeases
 from leasehold.control.lock import sized
 from leasehold.core import admission
@@ -33,6 +34,7 @@ class RequestService:
         self.counters = leases.counters
         self.line = leases.line
         self.calls = Calls(leases.settings)
+        self.limiter = leases.limiter
         self._disk_of = disk_of
 
     def ask_for(self, principal: Principal, body: wire.HeavyLeaseRequest) -> Ask:
@@ -75,7 +77,7 @@ class RequestService:
             if known is not None:
                 return await self._as_it_is(known)
         ask = self.ask_for(principal, body)
-        limited = self.calls.rate_limited(principal, now_ms)
+        limited = self.limiter.refused(principal, Tier.REQUEST, now_ms)
         if limited is not None:
             self._count_denial(ask, limited.code, limited.message, limited.retry_after_s or 1)
             raise limited

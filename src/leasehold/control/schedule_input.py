@@ -39,7 +39,7 @@ def checked(principal: Principal, body: wire.ScheduleIn, zone: str, wall_ms: int
         created_wall_ms=wall_ms,
         cron=expression,
         nightly=nightly,
-        tenant=body.job.tenant or "default",
+        tenant=body.job.tenant or principal.tenant,
         role=principal.role,
         uid=-1 if principal.uid is None else principal.uid,
         missed=Missed(body.missed),

@@ -44,6 +44,7 @@ class QueuedRuns:
         draft = self._service.drafts.make(
             principal, body, state, stamp.now_ms, stamp.wall_ms, allow_unfit=False
         )
+        self._service.within_quotas([draft])
         if after:
             draft = with_(draft, after=tuple(after), after_any=True, waits_for=tuple(after))
         settings = self._service.settings()

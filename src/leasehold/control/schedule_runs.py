@@ -145,7 +145,15 @@ class ScheduleRuns:
             verbs &= self._rights().get(role, frozenset())
         uid = schedule.uid if schedule.uid >= 0 else None
         holder = "" if schedule.holder == schedule.principal else schedule.holder
-        return Principal(schedule.principal, role, verbs, local=uid is not None, uid=uid, holder=holder)
+        return Principal(
+            schedule.principal,
+            role,
+            verbs,
+            local=uid is not None,
+            uid=uid,
+            holder=holder,
+            tenant=schedule.tenant,
+        )
 
     def owner_gone(self, state: State, schedule: Schedule, wall_ms: int) -> str:
         """Why nothing may be submitted in its maker's name any more; "" where it may."""

@@ -12,6 +12,7 @@ from leasehold.control import views
 from leasehold.control.ledger import Ledger
 from leasehold.core import token as decisions
 from leasehold.core.state import Outcome, Stamp, State
+from leasehold.core.tenant import tenant_of
 from leasehold.model.errors import (
     Invalid,
     LeaseholdError,
@@ -74,6 +75,7 @@ class TokenService:
             holder=token.holder,
             token_id=token.token_id,
             expires_wall_ms=token.expires_wall_ms,
+            tenant=token.tenant,
         )
 
     def known(self, digest: bytes) -> tuple[str, str]:
@@ -106,6 +108,7 @@ class TokenService:
             created_by=principal.name,
             expires_wall_ms=_expiry(principal, body, wall_ms),
             holder=_holder(principal, body),
+            tenant=tenant_of(principal, body.tenant, self._ledger.state),
         )
         await self._ledger.execute(lambda state, stamp: decisions.create(state, token, stamp))
         return wire.TokenMade(secret, self._shown(token, wall_ms))
@@ -212,6 +215,7 @@ class TokenService:
             name=token.name,
             role=token.role,
             holder=token.holder,
+            tenant=token.tenant,
             created_at=views.rfc3339(token.created_wall_ms),
             created_by=token.created_by,
             expires_at=views.rfc3339(token.expires_wall_ms),

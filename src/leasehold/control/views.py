@@ -117,6 +117,7 @@ def lease(record: Lease, state: State, now_ms: int, wall_ms: int, *, with_token:
         notice=enforce.notice(ask, record.binding) if record.is_live else "",
         running_sec=max(0, end_ms - record.granted_ms - stood) / 1000,
         stood_sec=stood / 1000,
+        tenant=ask.tenant,
     )
     if record.brake is not None:
         out.held_back = record.brake.why

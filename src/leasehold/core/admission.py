@@ -5,7 +5,7 @@ The policy of LEASE-4, as a pure function that returns every reason that applies
 
 from __future__ import annotations
 
-from leasehold.core import capacity, window_gate
+from leasehold.core import capacity, quota, window_gate
 from leasehold.core.state import State
 from leasehold.model.charge import DEVICE, Charge, Totals
 from leasehold.model.lease import Ask, Constraint, OnBusy
@@ -201,7 +201,7 @@ def _pressed(view: NodeView, ask: Ask) -> list[Reason]:
 
 
 def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
-    """Reasons that are about room: dimensions, counts, constraints at a time."""
+    """Reasons that are about room: dimensions, counts, constraints at a time, the tenant's quota."""
     view, book, charge = state.view, state.book, ask.charge
     limits = settings.capacity
     if view is None:
@@ -226,6 +226,8 @@ def rooms(state: State, ask: Ask, settings: PolicySettings) -> list[Reason]:
         found.append(_at_most(Code.MAX_PER_HOLDER, ask.holder, held, limits.max_per_holder_per_node))
     if ask.constraints:
         found.extend(_at_once(state, ask, settings))
+    if state.tenants:
+        found.extend(quota.reasons(state.tenants, book, ask))
     return found
 
 

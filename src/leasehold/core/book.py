@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from leasehold.model.charge import DEVICE, Charge
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.lease import Ask, Constraint, Lease
+
+
+class Held(NamedTuple):
+    """What the live leases of one tenant hold. Those of locks and slots alone count nothing."""
+
+    units: int
+    cpu_millicores: int
+    memory_bytes: int
+    leases: int
+
+
+NOTHING_HELD = Held(0, 0, 0, 0)
 
 
 class Book:
     """Sums over live leases; mutable, and always what adding them up afresh would give.
 
     `units`, `cpu_millicores`, `memory_bytes`, `disk_bytes` and `named` are over all charges. `leases`,
-    `per_holder` and `constraints` count leases, and leave out those whose charge is locks and slots alone
-    (LEASE-4). Constraints are counted under `cpu_heavy`, `network_heavy`, `disk_write_heavy:<disk>`, `gpu`,
-    and `gpu:<device>` for each device that was named. Names at zero are forgotten.
+    `per_holder`, `per_tenant` and `constraints` count leases, and leave out those whose charge is locks and
+    slots alone (LEASE-4). Constraints are counted under `cpu_heavy`, `network_heavy`,
+    `disk_write_heavy:<disk>`, `gpu`, and `gpu:<device>` for each device that was named. Names at zero are
+    forgotten.
     """
 
     __slots__ = (
@@ -24,6 +39,7 @@ class Book:
         "memory_bytes",
         "named",
         "per_holder",
+        "per_tenant",
         "units",
     )
 
@@ -35,6 +51,7 @@ class Book:
         self.named: dict[str, int] = {}
         self.leases = 0
         self.per_holder: dict[str, int] = {}
+        self.per_tenant: dict[str, Held] = {}
         self.constraints: dict[str, int] = {}
 
     @property
@@ -63,6 +80,13 @@ class Book:
         if charge.units or charge.is_work:
             self.leases += 1
             self.per_holder[ask.holder] = self.per_holder.get(ask.holder, 0) + 1
+            held = self.per_tenant.get(ask.tenant, NOTHING_HELD)
+            self.per_tenant[ask.tenant] = Held(
+                held.units + charge.units,
+                held.cpu_millicores + charge.cpu_millicores,
+                held.memory_bytes + charge.memory_bytes,
+                held.leases + 1,
+            )
             for key in self.constraint_keys(ask) if ask.constraints else ():
                 self.constraints[key] = self.constraints.get(key, 0) + 1
 
@@ -78,6 +102,7 @@ class Book:
         if charge.units or charge.is_work:
             self.leases -= 1
             _take(self.per_holder, ask.holder, 1)
+            self._take_from_tenant(ask)
             for key in self.constraint_keys(ask) if ask.constraints else ():
                 _take(self.constraints, key, 1)
         if (
@@ -91,6 +116,21 @@ class Book:
                 "more was taken out of the book of charges than had been put in", holder=ask.holder
             )
 
+    def _take_from_tenant(self, ask: Ask) -> None:
+        held, charge = self.per_tenant.get(ask.tenant, NOTHING_HELD), ask.charge
+        left = Held(
+            held.units - charge.units,
+            held.cpu_millicores - charge.cpu_millicores,
+            held.memory_bytes - charge.memory_bytes,
+            held.leases - 1,
+        )
+        if min(left) < 0:
+            raise InvariantBroken(f"more of tenant {ask.tenant} was given back than it held", name=ask.tenant)
+        if left.leases:
+            self.per_tenant[ask.tenant] = left
+        else:
+            del self.per_tenant[ask.tenant]
+
     def copy(self) -> Book:
         """A book of the same sums, to try things on."""
         other = Book()
@@ -101,6 +141,7 @@ class Book:
         other.named = self.named.copy()
         other.leases = self.leases
         other.per_holder = self.per_holder.copy()
+        other.per_tenant = self.per_tenant.copy()
         other.constraints = self.constraints.copy()
         return other
 

@@ -59,6 +59,7 @@ def shape_of(ask: Ask) -> Shape:
         ask.constraints,
         ask.disk,
         ask.on_busy if ask.on_busy in (OnBusy.PAUSE, OnBusy.STOP) else "",
+        ask.instead_of != "",  # It is no lease more for its tenant.
     )
 
 
@@ -108,7 +109,7 @@ class Row:
     Where there is a kind they are alike to whoever does them, but for what they are charged within the shape.
     """
 
-    __slots__ = ("asked", "indexed", "key", "keys", "kind", "shape", "shape_number")
+    __slots__ = ("asked", "indexed", "is_more_work", "key", "keys", "kind", "shape", "shape_number")
 
     def __init__(
         self, key: tuple[object, ...], shape: Shape, shape_number: int, kind: tuple[str, ...], asked: Asked
@@ -119,9 +120,32 @@ class Row:
         self.shape_number = shape_number
         """Stands for the shape within its line, as long as anybody has it."""
         self.kind = kind
+        self.is_more_work = bool(shape[0]) and not shape[-1]
+        """It charges units, as all work does, and is one lease more."""
         self.keys = Keys()
         self.indexed: tuple[int, int] | None = None
         """Its first key as its lane's index has it."""
+
+
+class Closed:
+    """What of a tenant is not looked at any more: shapes by number; all work, but not locks alone."""
+
+    __slots__ = ("any", "shapes", "work")
+
+    def __init__(self) -> None:
+        self.any = False
+        self.shapes: set[int] = set()
+        self.work = False
+
+    def add(self, row: Row, *, work: bool) -> None:
+        """Close it for the row's shape, or for all work."""
+        self.any = True
+        self.work = self.work or work
+        self.shapes.add(row.shape_number)
+
+    def has(self, row: Row) -> bool:
+        """Whether this row is not looked at."""
+        return row.shape_number in self.shapes or (self.work and row.is_more_work)
 
 
 class Lane:

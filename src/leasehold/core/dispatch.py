@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from leasehold.core import reservation
+from leasehold.core import quota, reservation
 from leasehold.core.book import Book
 from leasehold.core.branch import Standing
 from leasehold.core.capacity import dominant_share_cost
@@ -26,6 +26,7 @@ from leasehold.model.line import Here
 from leasehold.model.node import NodeView
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
+from leasehold.model.tenant import Tenant
 
 Entry = TypeVar("Entry", bound=Standing)
 
@@ -55,7 +56,7 @@ class Why(StrEnum):
 
     GATED = "GATED"
     AT_LIMIT = "AT_LIMIT"
-    """A limit that counts leases: per node, per holder, per constraint."""
+    """A limit that counts leases: per node, per holder, per constraint; or its tenant's quota."""
     NO_ROOM = "NO_ROOM"
     BEHIND = "BEHIND"
     """Somebody before it waits for the same lock."""
@@ -100,6 +101,7 @@ def plan(
     *,
     kept: Reservation | None = None,
     started: Callable[[Entry], None] = lambda entry: None,
+    tenants: Mapping[str, Tenant] = quota.NO_TENANTS,
 ) -> Plan[Entry]:
     """Decide who starts now.
 
@@ -109,8 +111,9 @@ def plan(
     (quiet, blocked, disabled ...), None where there is none. `kept` is the last plan's reservation: whoever
     holds it keeps it until it starts, leaves, or may not start any more, so that a newcomer can't put it off.
     `started` hears of each entry that starts or whose room is kept back, before `here` is asked again.
+    Whose tenant is at its quota (`tenants`, by name) is passed by others, and nothing is promised to it.
     """
-    room = Room.of(view, semaphores, settings.capacity)
+    room = Room.of(view, semaphores, settings.capacity, tenants)
     return _Pass(line, flows, here, book, room, running, settings, now_ms, gate, kept, started).run()
 
 
@@ -218,6 +221,9 @@ class _Pass(Generic[Entry]):
                 self.walk.drop_shape()
             else:
                 self.walk.skip_shape()
+        elif not self.room.within_quota(self.trial, ask):
+            self._note(entry, Why.AT_LIMIT)
+            self.walk.close_tenant(work=quota.exhausted(self.room.tenants[ask.tenant], self.trial))
         elif not self.room.within_counts(self.trial, ask):
             self._note(entry, Why.AT_LIMIT)
             self.walk.skip_shape()
@@ -231,18 +237,25 @@ class _Pass(Generic[Entry]):
             else:
                 self._drop_all_as_large()
         elif self.reserved is not None and not reservation.may_start(ask, self.reserved, self.now_ms):
-            self._note(entry, Why.WOULD_DELAY)
-            if reservation.takes_what_is_kept(ask, self.reserved):
-                self.walk.drop_shape()
-                if self.reserved.firm:  # By a guess also what has no bound may start.
-                    self.walk.drop_from(self.walk.row.asked)
-            elif ask.holder == self.reserved_holder:
-                self.walk.skip_shape()  # perhaps only because of how many leases this holder may have
-            else:
-                self.walk.drop_shape()
+            self._would_delay(entry, self.reserved)
         else:
             self.walk.take()
             self._start(entry)
+
+    def _would_delay(self, entry: Entry, reserved: Reservation) -> None:
+        """It may not start before whom room is kept for; nor may others like it."""
+        ask = entry.ask
+        self._note(entry, Why.WOULD_DELAY)
+        if reservation.takes_what_is_kept(ask, reserved):
+            self.walk.drop_shape()
+            if reserved.firm:  # By a guess also what has no bound may start.
+                self.walk.drop_from(self.walk.row.asked)
+        elif ask.holder == self.reserved_holder:
+            self.walk.skip_shape()  # perhaps only because of how many leases this holder may have
+        elif self.room.has_quota(ask):
+            self.walk.close_tenant(work=False)  # perhaps only because of what its tenant may have
+        else:
+            self.walk.drop_shape()
 
     def _drop_all_as_large(self) -> None:
         """Nobody is looked at any more who asks for no less, however long it takes."""

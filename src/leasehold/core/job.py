@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.core import attempt, order
+from leasehold.core import attempt, order, tenant
 from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
 from leasehold.core.jobs import unique_of
@@ -202,6 +202,7 @@ def retry(state: State, over: Job, stamp: Stamp, settings: PolicySettings, actor
     if over.unique and unique_of(over) in state.queue.unique:
         other = state.queue.unique[unique_of(over)]
         raise Conflict(f"{job_id(other)} has the same unique key and is live; cancel it first")
+    tenant.check_queue(state, {over.terms.ask.tenant: (1, over.size)})
     outcome = Outcome()
     terms = over.terms
     if terms.key not in state.terms:

@@ -48,6 +48,7 @@ class Jobs:
         "later",
         "line",
         "per_holder",
+        "per_tenant",
         "states",
         "terms_used",
         "unique",
@@ -69,6 +70,8 @@ class Jobs:
         self.terms_used: dict[str, int] = {}
         self.unused: dict[str, None] = {}
         self.per_holder: dict[str, int] = {}
+        self.per_tenant: dict[str, tuple[int, int]] = {}
+        """Live jobs, and the bytes of their payloads."""
         self.bytes = 0
         self.wheel = Wheel()
         self.wheel_wall = Wheel()
@@ -93,6 +96,7 @@ class Jobs:
         if not used:
             self.unused.pop(key, None)
         _up(self.per_holder, job.terms.ask.holder)
+        self._of_tenant(job, 1)
         self.bytes += job.size
         if job.unique:
             self.unique[unique_of(job)] = number
@@ -119,6 +123,7 @@ class Jobs:
             del self.terms_used[key]
             self.unused[key] = None
         _down(self.per_holder, job.terms.ask.holder)
+        self._of_tenant(job, -1)
         self.bytes -= job.size
         if job.unique and self.unique.get(unique_of(job)) == number:
             del self.unique[unique_of(job)]
@@ -136,6 +141,14 @@ class Jobs:
                 if not under:
                     del self.by_lease[lease_id]
         self._file(job, self.wheel.discard, self.wheel_wall.discard)
+
+    def _of_tenant(self, job: Job, sign: int) -> None:
+        tenant = job.terms.ask.tenant
+        jobs, size = self.per_tenant.get(tenant, (0, 0))
+        if jobs + sign:
+            self.per_tenant[tenant] = (jobs + sign, size + sign * job.size)
+        else:
+            del self.per_tenant[tenant]
 
     def _no_longer_waits(self, job: Job) -> None:
         self.waiting_on.discard(job.number)

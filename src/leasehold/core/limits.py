@@ -49,6 +49,15 @@ def take(
     return now, wait_ms
 
 
+def charged(bucket: Bucket | None, now_ms: int, burst: int, per_minute: int, cost: int) -> Bucket:
+    """The bucket once `cost` tokens more were drawn, whether they were there or not.
+
+    Its debt is at most its burst, so that many such calls at once do not shut their caller out for long.
+    """
+    now = full(burst, now_ms) if bucket is None else refilled(bucket, now_ms, burst, per_minute)
+    return Bucket(max(-burst * TOKEN, now.level - cost * TOKEN), now.at_ms)
+
+
 def is_full(bucket: Bucket, now_ms: int, burst: int, per_minute: int) -> bool:
     """Whether it may be forgotten: a bucket never seen before would be just the same."""
     return refilled(bucket, now_ms, burst, per_minute).level >= burst * TOKEN

@@ -142,6 +142,11 @@ class Line(Generic[Entry]):
         tenant = self.root.children.get(tenant_key)
         return isinstance(tenant, Branch) and holder_key in tenant.children
 
+    def waiting_of(self, tenant_key: str) -> int:
+        """How many of a tenant stand here, by the key of its flow."""
+        tenant = self.root.children.get(tenant_key)
+        return len(tenant.numbers) if isinstance(tenant, Branch) else 0
+
     def walk(
         self,
         flows: order.Flows,

@@ -45,6 +45,11 @@ def flow_keys(ask: Ask) -> tuple[str, str, str]:
     return _keys(ask.tenant, ask.holder, ask.priority.name)
 
 
+def tenant_key(name: str) -> str:
+    """The key of a tenant's flow."""
+    return _plain(name)
+
+
 @lru_cache(maxsize=4_096)
 def _keys(tenant_name: str, holder_name: str, lane: str) -> tuple[str, str, str]:
     tenant = _plain(tenant_name)

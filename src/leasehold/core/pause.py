@@ -77,9 +77,14 @@ def regain(state: State, waiter: Waiter, stamp: Stamp, settings: PolicySettings,
 
 
 def missing_ask(lease: Lease, owed: Charge) -> Ask:
-    """What has to fit before it may go on: what it gave back. It waits for no quiet: a person has spoken."""
+    """What has to fit before it may go on: what it gave back. It waits for no quiet: a person has spoken.
+
+    It is no lease more for its tenant's quota.
+    """
     given = Charge(owed.units, owed.cpu_millicores)
-    return msgspec.structs.replace(lease.ask, charge=given, quiet_gate=False, constraints=())
+    return msgspec.structs.replace(
+        lease.ask, charge=given, quiet_gate=False, constraints=(), instead_of=lease.lease_id
+    )
 
 
 def charged_again(lease: Lease, owed: Charge) -> Lease:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from leasehold.core import quota
 from leasehold.core.book import Book
 from leasehold.core.brake import ran_ms, stood_ms
 from leasehold.core.capacity import (
@@ -31,6 +32,7 @@ from leasehold.model.charge import LOCK, Totals
 from leasehold.model.lease import Ask, Lease
 from leasehold.model.node import NodeView
 from leasehold.model.settings import CapacitySettings
+from leasehold.model.tenant import Tenant
 
 OVERRUN_MS = 60_000
 """A lease past its bound is assumed to end after this, or after a tenth of its age where that is more."""
@@ -50,7 +52,8 @@ class Running(msgspec.Struct, frozen=True, gc=False):
 class Room(msgspec.Struct, frozen=True, gc=False):
     """What a node has to give at this moment: all that room is judged by, but the book.
 
-    `anyway` is what is usable without the curve, for jobs past their `start_anyway_by` (QUEUE-19).
+    `anyway` is what is usable without the curve, for jobs past their `start_anyway_by` (QUEUE-19). `tenants`
+    are those that have quotas, by name (others among them do no harm).
     """
 
     usable: Usable
@@ -58,13 +61,20 @@ class Room(msgspec.Struct, frozen=True, gc=False):
     totals: Totals
     semaphores: Mapping[str, int]
     settings: CapacitySettings
+    tenants: Mapping[str, Tenant] = quota.NO_TENANTS
 
     @classmethod
-    def of(cls, view: NodeView, semaphores: Mapping[str, int], settings: CapacitySettings) -> Room:
+    def of(
+        cls,
+        view: NodeView,
+        semaphores: Mapping[str, int],
+        settings: CapacitySettings,
+        tenants: Mapping[str, Tenant] = quota.NO_TENANTS,
+    ) -> Room:
         """The room of a node as it was last measured."""
         now = usable(view, settings)
         anyway = now if view.always else usable(view, settings, without_curve=True)
-        return cls(now, anyway, view.totals, semaphores, settings)
+        return cls(now, anyway, view.totals, semaphores, settings, tenants)
 
     def usable_by(self, ask: Ask) -> Usable:
         """What is usable, for this ask."""
@@ -74,13 +84,22 @@ class Room(msgspec.Struct, frozen=True, gc=False):
         """Whether the limits that count leases allow `ask` beside what `book` holds."""
         return within_counts(book, ask, self.totals, self.settings)
 
+    def within_quota(self, book: Book, ask: Ask) -> bool:
+        """Whether its tenant may have `ask` beside what `book` says that it holds."""
+        return not self.tenants or quota.within(self.tenants, book, ask)
+
+    def has_quota(self, ask: Ask) -> bool:
+        """Whether its tenant is held to anything: then others may get what it may not."""
+        tenant = self.tenants.get(ask.tenant)
+        return tenant is not None and tenant.limits_leases
+
     def fits(self, book: Book, ask: Ask) -> bool:
         """Whether there is enough for `ask` in every dimension beside what `book` holds."""
         return fits(book, self.usable_by(ask), self.totals, self.semaphores, ask.charge)
 
     def holds(self, book: Book, ask: Ask) -> bool:
         """Whether `ask` could start beside what `book` holds."""
-        return self.within_counts(book, ask) and self.fits(book, ask)
+        return self.within_quota(book, ask) and self.within_counts(book, ask) and self.fits(book, ask)
 
     def waits_for_locks_alone(self, book: Book, ask: Ask) -> bool:
         """Whether nothing but locks and semaphores is missing."""
@@ -107,6 +126,7 @@ class Room(msgspec.Struct, frozen=True, gc=False):
             free[f"holder {ask.holder}"] = self.settings.max_per_holder_per_node - held
             for key, limit in constraint_limits(ask, self.totals, self.settings):
                 free[f"constraint {key}"] = limit - book.constraints.get(key, 0)
+            free.update(quota.left(self.tenants, book, ask))
         return free
 
 
@@ -125,6 +145,7 @@ def needs(ask: Ask) -> dict[str, int]:
         taken[f"holder {ask.holder}"] = 1
         for key in Book.constraint_keys(ask):
             taken[f"constraint {key}"] = 1
+        taken.update(quota.taken(ask))
     return taken
 
 

@@ -33,6 +33,9 @@ class Numbers:
     def __bool__(self) -> bool:
         return bool(self.blocks[0])
 
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
     def __contains__(self, number: int) -> bool:
         block = self.blocks[-1]
         if not block or number > block[-1]:

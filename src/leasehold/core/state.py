@@ -26,6 +26,7 @@ from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
 from leasehold.model.schedule import Runs, Schedule
+from leasehold.model.tenant import Tenant
 from leasehold.model.token import Revoked, Token
 
 LEASES = "leases"
@@ -40,6 +41,7 @@ PRETENDS = "pretends"
 ADDONS = "addons"
 TOKENS = "tokens"
 REVOKED = "revoked"
+TENANTS = "tenants"
 SCHEDULES = "schedules"
 SCHEDULE_RUNS = "schedule_runs"
 JOBS = "jobs"
@@ -74,6 +76,7 @@ RECORD_OF: dict[str, type] = {
     ADDONS: Addon,
     TOKENS: Token,
     REVOKED: Revoked,
+    TENANTS: Tenant,
     SCHEDULES: Schedule,
     SCHEDULE_RUNS: Runs,
     TERMS: Terms,
@@ -148,6 +151,9 @@ class State:
         self.token_ids: dict[bytes, str] = {}
         self.revoked: dict[str, Revoked] = {}
         self.revoked_ids: dict[bytes, str] = {}
+        self.tenants: dict[str, Tenant] = {}
+        self.weights: dict[str, int] = {}
+        """Weights of tenants other than 1, by name. Another object after each change of a tenant."""
         self.schedules: dict[str, Schedule] = {}
         self.schedule_runs: dict[str, Runs] = {}
         self.jobs: ByNumber[Job] = ByNumber()
@@ -331,6 +337,8 @@ class State:
                 ids.pop(old.digest, None)
             if new is not None:
                 ids[new.digest] = new.token_id
+        elif table == TENANTS:
+            self.weights = {one.name: one.weight for one in self.tenants.values() if one.weight != 1}
 
 
 def count(counts: dict[str, int], key: str, change: int) -> None:

@@ -86,7 +86,12 @@ def stale(state: State, stamp: Stamp) -> Outcome:
 
 
 def _event(kind: str, token: Token, stamp: Stamp, actor: str) -> Event:
-    details: dict[str, object] = {"name": token.name, "role": token.role, "holder": token.holder}
+    details: dict[str, object] = {
+        "name": token.name,
+        "role": token.role,
+        "holder": token.holder,
+        "tenant": token.tenant,
+    }
     if kind == "TokenCreated":
         details["expires_wall_ms"] = token.expires_wall_ms
     return Event(kind, token.token_id, stamp.wall_ms, actor, details=details)

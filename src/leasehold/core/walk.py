@@ -2,8 +2,7 @@
 
 At each level the child with the least start tag comes first; equal ones go by the oldest number that waits in
 them, lanes by priority. Within a lane it is the static key. Neither the line nor the flows are changed, and
-the line must not change during the pass. Nothing is looked at before its turn: of a million entries the pass
-sees those that it shows.
+the line must not change during it. Nothing is looked at before its turn: of a million it sees what it shows.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
 from leasehold.core import order
-from leasehold.core.branch import Asked, Branch, Lane, Row, Standing, covers
+from leasehold.core.branch import Asked, Branch, Closed, Lane, Row, Standing, covers
 from leasehold.core.by_number import PAGE_BITS, ByNumber
 from leasehold.model.charge import Charge
 from leasehold.model.lease import Ask
@@ -38,9 +37,10 @@ class LaneWalk(Generic[Entry]):
     Rows are opened one by one, when their first entry may be the least of all.
     """
 
-    __slots__ = ("finish", "heads", "key", "lane", "row", "rows", "skipped", "weight")
+    __slots__ = ("closed", "finish", "heads", "key", "lane", "row", "rows", "skipped", "weight")
 
-    def __init__(self, lane: Lane, finish: int) -> None:
+    def __init__(self, lane: Lane, finish: int, closed: Closed) -> None:
+        self.closed = closed
         self.key = lane.key
         self.lane = lane
         self.finish = finish
@@ -56,9 +56,10 @@ class LaneWalk(Generic[Entry]):
 class BranchWalk:
     """A tenant, a holder, or the root of all tenants during the pass: its tags, and its children."""
 
-    __slots__ = ("_next", "_numbers", "branch", "children", "finish", "key", "virtual", "weight")
+    __slots__ = ("_next", "_numbers", "branch", "children", "closed", "finish", "key", "virtual", "weight")
 
-    def __init__(self, branch: Branch, flow: Flow | None) -> None:
+    def __init__(self, branch: Branch, flow: Flow | None, closed: Closed | None = None) -> None:
+        self.closed = closed or Closed()  # A tenant's: its holders and lanes share it.
         self.key = branch.key
         self.branch = branch
         self.finish = flow.finish if flow is not None else 0
@@ -170,11 +171,7 @@ class Walk(Generic[Entry]):
             if not heads:
                 return None
             _, _, entry, row, _ = heads[0]
-            if (
-                row.shape_number in self._dropped
-                or row.shape_number in lane.skipped
-                or self._is_hopeless(row)
-            ):
+            if self._passes_by(lane, row):
                 heappop(heads)
             elif here is None or here(entry):
                 return entry
@@ -196,8 +193,7 @@ class Walk(Generic[Entry]):
 
     def _open_row(self, lane: LaneWalk[Entry], row: Row) -> None:
         lane.row = next(lane.rows, None)
-        number = row.shape_number
-        if number in self._dropped or number in lane.skipped or self._is_hopeless(row):
+        if self._passes_by(lane, row):
             return
         rising = iter(row.keys)
         for number in rising:
@@ -205,6 +201,11 @@ class Walk(Generic[Entry]):
                 entry = self._pages[number >> PAGE_BITS][number]
                 heappush(lane.heads, (entry.due_ms, number, entry, row, rising))
                 return
+
+    def _passes_by(self, lane: LaneWalk[Entry], row: Row) -> bool:
+        """Whether nobody of this row is looked at any more."""
+        left_out = row.shape_number in self._dropped or row.shape_number in lane.skipped
+        return left_out or (lane.closed.any and lane.closed.has(row)) or self._is_hopeless(row)
 
     def _put_late_first(self, holder: BranchWalk, lanes: Children) -> None:
         """Strict lanes whose first key lies in the past go first, the most late of them first of all."""
@@ -225,7 +226,8 @@ class Walk(Generic[Entry]):
         if found is None:
             branch = parent.branch.children[key]
             assert isinstance(branch, Branch)
-            found = self._branches[key] = BranchWalk(branch, self._base.get(key))
+            found = BranchWalk(branch, self._base.get(key), None if parent is self._root else parent.closed)
+            self._branches[key] = found
         return found
 
     def _lane(self, holder: BranchWalk, key: str) -> LaneWalk[Entry]:
@@ -234,7 +236,7 @@ class Walk(Generic[Entry]):
             lane = holder.branch.children[key]
             assert isinstance(lane, Lane)
             flow = self._base.get(key)
-            found = self._lanes[key] = LaneWalk(lane, flow.finish if flow is not None else 0)
+            found = self._lanes[key] = LaneWalk(lane, flow.finish if flow is not None else 0, holder.closed)
         return found
 
     def _open(self, parent: BranchWalk) -> Children:
@@ -285,6 +287,11 @@ class Walk(Generic[Entry]):
         self._standing()
         assert self._path is not None
         self._path[2].skipped.add(self.row.shape_number)
+
+    def close_tenant(self, *, work: bool) -> None:
+        """Nobody of its tenant and shape is looked at any more; `work`: nor any other work of it."""
+        self._path[0].closed.add(self.row, work=work)  # type: ignore[index]
+        self._standing()
 
     def pass_over(self) -> None:
         """It alone is not dispatched; others of its row may follow."""

@@ -105,6 +105,12 @@ class QueueFull(LeaseholdError):
     code = "QUEUE_FULL"
 
 
+class QuotaReached(QueueFull):
+    """The tenant has as many live jobs, or bytes of payloads, as it may have (OPS-7)."""
+
+    code = "QUOTA"
+
+
 class Unavailable(LeaseholdError):
     """Nothing was done; the same call may work later."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from leasehold.model.tenant import DEFAULT
+
 
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller.
@@ -12,7 +14,7 @@ class Principal(msgspec.Struct, frozen=True):
     itself. `pid` and `uid` are those of the peer on the Unix socket, else None. `local` is true there: local
     users are exempt from the request bucket (LEASE-4). `token_id` and `expires_wall_ms` are those of the
     token that it showed, "" and 0 for one without an end. `session` is the id of the browser's session, ""
-    for every other credential.
+    for every other credential. `tenant` is whose quotas its leases and jobs count for.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Principal(msgspec.Struct, frozen=True):
     token_id: str = ""
     expires_wall_ms: int = 0
     session: str = ""
+    tenant: str = DEFAULT
 
     @property
     def acts_as(self) -> str:

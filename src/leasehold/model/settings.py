@@ -40,19 +40,27 @@ class LeaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enforce: Literal["allow", "off", "always"] = "allow"
 
 
-class LineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """QUEUE-6, 7 and LEASE-7. Lane weights and offsets go by priority, URGENT first."""
+class LineRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the configuration says of the line (QUEUE-6, 7 and LEASE-7).
+
+    Lane weights and offsets go by priority, URGENT first.
+    """
 
     weights: tuple[int, int, int, int, int] = (16, 8, 4, 2, 1)
     offsets_ms: tuple[int, int, int, int, int] = (300_000, 3_600_000, 21_600_000, 86_400_000, 259_200_000)
     strict: tuple[Priority, ...] = ()
-    tenant_weights: dict[str, int] = {}
     holder_weights: dict[str, int] = {}
     looked_at: int = 256
     waiters_max: int = 10_000
     waiters_per_holder_max: int = 1_000
     ticket_ms: int = 600_000
     reserve_slack_ms: int = 2_000
+
+
+class LineSettings(LineRules, frozen=True, forbid_unknown_fields=True):
+    """The rules of the line with the weights of tenants, which stand in the store alone (OPS-7)."""
+
+    tenant_weights: dict[str, int] = {}
 
 
 class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +81,8 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     request_burst: int = 10
     request_per_minute: int = 60
+    bulk_burst: int = 50
+    bulk_per_minute: int = 3_000
     idempotency_ms: int = 86_400_000
     idempotency_per_principal: int = 10_000
     commands_waiting: int = 10_000

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from leasehold.model.tenant import DEFAULT
+
 
 class Token(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One token, without its secret: `digest` is the SHA-256 of that.
 
     `role` is looked up whenever the token is used, so a role that was taken away allows nothing. `holder` is
-    the name in which it asks. `used_wall_ms` is written seldom; the newest figure is in memory.
+    the name in which it asks, `tenant` the one that its work counts for. `used_wall_ms` is written seldom;
+    the newest figure is in memory.
     """
 
     token_id: str
@@ -21,6 +24,7 @@ class Token(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     expires_wall_ms: int
     holder: str
     used_wall_ms: int = 0
+    tenant: str = DEFAULT
 
     @property
     def principal_name(self) -> str:

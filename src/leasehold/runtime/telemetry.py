@@ -19,10 +19,13 @@ Read = Callable[[], Iterable[tuple[Labels, float]]]
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One committed metric. `series_max` is its budget: more than that are not exported, and counted."""
+    """One committed metric. `series_max` is its budget: more than that are not exported, and counted.
+
+    A histogram is read as rows of `le`: how many were at most that, rising, `+Inf` last, and `sum` for all.
+    """
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: Labels = ()
     series_max: int = 1
@@ -52,6 +55,19 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_waiters", "gauge", "Requests in the waiting line, held or polling.", ("kind",), 2),
     Metric("leasehold_denials_total", "counter", "Denied requests by decisive reason.", ("code",), 32),
     Metric("leasehold_dispatch_attempts_total", "counter", "Tries to start who waits.", ("outcome",), 8),
+    Metric("leasehold_jobs", "gauge", "Live jobs by state.", ("state",), 8),
+    Metric("leasehold_jobs_oldest_seconds", "gauge", "Age of the oldest job that waits; 0 where none does."),
+    Metric("leasehold_jobs_payload_bytes", "gauge", "Bytes of the payloads of live jobs."),
+    Metric("leasehold_jobs_submitted_total", "counter", "Jobs that were taken in."),
+    Metric("leasehold_jobs_started_total", "counter", "Attempts that began."),
+    Metric("leasehold_jobs_ended_total", "counter", "Jobs that ended, by how.", ("state",), 4),
+    Metric(
+        "leasehold_job_wait_seconds",
+        "histogram",
+        "From a job's submission to the start of an attempt.",
+        ("le",),
+        16,
+    ),
     Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
     Metric(
         "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."
@@ -120,10 +136,18 @@ class Telemetry:
 
     def collect(self) -> Iterator[Family]:
         """All families, each within its budget: what `CollectorRegistry` calls."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         dropped = 0
         for metric in METRICS:
+            if metric.kind == "histogram":
+                rows = {labels[0]: value for labels, value in self._reads.get(metric.name, tuple)()}
+                total = rows.pop("sum", 0.0)
+                histogram = HistogramMetricFamily(metric.name, metric.help)
+                if rows:
+                    histogram.add_metric([], list(rows.items()), total)
+                yield histogram
+                continue
             kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
             family = kind(metric.name, metric.help, labels=metric.labels)
             series = [] if metric.name == DROPPED else list(self._reads.get(metric.name, tuple)())

@@ -298,6 +298,7 @@ class LeaseOut(msgspec.Struct, omit_defaults=True):
     expected_left_sec: float | None = None
     usage: dict[str, Any] = {}
     asked_vs_used: dict[str, Any] = {}
+    tenant: str = "default"
 
 
 class Dimension(msgspec.Struct):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from leasehold.wire.lease import Input, Name
+from leasehold.wire.tenant import TenantName
 
 TokenName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 TokenId = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -20,13 +21,14 @@ class TokenIn(Input, frozen=True):
 
     `ttl_sec`: a year where it is left out, less where the maker's own credential ends before. `holder` is the
     name that it acts as: its own name where it is left out, or its maker where that one may not act for
-    others.
+    others. `tenant` is the one that its work counts for: its maker's where it is left out.
     """
 
     name: TokenName
     role: RoleName
     ttl_sec: LifeSeconds | None = None
     holder: Name | None = None
+    tenant: TenantName | None = None
 
 
 class TokenOut(msgspec.Struct, omit_defaults=True):
@@ -41,6 +43,7 @@ class TokenOut(msgspec.Struct, omit_defaults=True):
     expires_at: str
     expired: bool = False
     last_used_at: str | None = None
+    tenant: str = "default"
 
 
 class TokenMade(msgspec.Struct):

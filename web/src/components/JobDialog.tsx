@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { jobs, isAtWork, titleOf } from "../models/job";
 import type { Action, Told } from "../services/jobs";
-import { acting, asked, countOf, perform, type Asked } from "../state/acts";
+import { acting, asked, countOf, perform, refused, type Asked } from "../state/acts";
+import { Icon } from "./Icon";
 import { grouped } from "./QueueLine";
 
 const PRIORITIES = ["URGENT", "HIGH", "NORMAL", "LOW", "BACKGROUND"];
@@ -55,7 +56,7 @@ function Ask({ what }: { what: Asked }) {
   const many = target.one ? "" : count === null ? "jobs" : `${grouped(count)} ${count === 1 ? "job" : "jobs"}`;
   const title = target.one ? `${VERBS[action]} “${titleOf(target.one)}”` : `${VERBS[action]} ${many}`;
   return (
-    <dialog ref={dialog} class="dialog" aria-labelledby="ask" onClose={() => (asked.value = null)}>
+    <dialog ref={dialog} class="dialog" aria-labelledby="ask" onClose={leave}>
       <form onSubmit={submit}>
         <h2 id="ask">{title}?</h2>
         {action === "priority" && (
@@ -71,6 +72,12 @@ function Ask({ what }: { what: Asked }) {
           </label>
         )}
         <p class="follows">{FOLLOWS[action]}</p>
+        {refused.value && (
+          <p class="banner banner-bad" role="alert">
+            <Icon name="lost" size={18} />
+            <span>{refused.value}</span>
+          </p>
+        )}
         <div class="dialog-end">
           <button class="button" type="button" onClick={close}>
             Leave as it is
@@ -83,6 +90,11 @@ function Ask({ what }: { what: Asked }) {
       </form>
     </dialog>
   );
+}
+
+function leave(): void {
+  asked.value = null;
+  refused.value = "";
 }
 
 /** How many it will be; null while that is asked. */

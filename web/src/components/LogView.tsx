@@ -62,12 +62,15 @@ function Pane({ job, attempt }: { job: Job; attempt: number }) {
   const [isEmpty, setEmpty] = useState(true);
   const [atEnd, setAtEnd] = useState(true);
   const sticks = useRef(true);
+  const lives = useRef(true);
+  lives.current = !isOver(job);
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
     const pane = new LogPane(element, () => setCut(true));
     const stop = new AbortController();
     void follow(job.job_id, attempt, stop.signal, {
+      lives: () => lives.current,
       take: (page) => {
         setState("follows");
         if (page.dropped_bytes) setCut(true);

@@ -28,7 +28,7 @@ export function QueueFigures() {
           value={`${rate(now.rates.ended_per_min)}`}
           more={<>{rate(now.rates.submitted_per_min)} submitted</>}
         />
-        <Figure name="usual wait" value={waitOf(now.wait_p50_sec)} more={<>95 % wait {waitOf(now.wait_p95_sec)} at most</>} />
+        <Figure name="usual wait" value={waitOf(now.wait_p50_sec)} more={<>95 %: {waitOf(now.wait_p95_sec)}</>} />
       </dl>
       <Reasons now={now} />
     </Card>
@@ -57,11 +57,11 @@ function Reasons({ now }: { now: QueueNow }) {
   if (found.length === 0) return null;
   return (
     <p class="waits-for">
-      They wait{" "}
+      Of those that wait,{" "}
       {found.map(([code, count], index) => (
         <span key={code}>
           {index > 0 && ", "}
-          {waitsFor(code)} (<strong>{grouped(count)}</strong>)
+          <strong>{grouped(count)}</strong> {waitsFor(code)}
         </span>
       ))}
       .

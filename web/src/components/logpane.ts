@@ -80,7 +80,7 @@ export class LogPane {
       part.textContent = text;
       return part;
     });
-    line.element.replaceChildren(...found, isCut ? "…\n" : "\n");
+    line.element.replaceChildren(...found, isCut ? "…" : "");
   }
 
   private trim(): void {

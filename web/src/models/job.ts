@@ -210,9 +210,9 @@ export function ranOf(job: Job): string {
   return spanOf(Date.parse(job.ended_at) - Date.parse(job.started_at));
 }
 
-/** 12 s, or `under 1 s`. */
+/** 12 s, or `less than 1 s`. */
 export function spanOf(ms: number): string {
-  return ms < 1000 ? "under 1 s" : durationOf(ms);
+  return ms < 1000 ? "less than 1 s" : durationOf(ms);
 }
 
 /** `3 running, 12 waiting`: the members of a folded group. */

@@ -9,7 +9,7 @@ import { QueueFigures } from "../components/QueueFigures";
 import type { Job } from "../models/job";
 import { queried, search } from "../router";
 import { list, type Filter } from "../services/jobs";
-import { may } from "../state/connection";
+import { connection, may } from "../state/connection";
 import { useLive } from "../state/live";
 
 /** The list of jobs: filtered by the address, a page at a time, groups folded, some or all chosen. */
@@ -43,7 +43,7 @@ export function Queue() {
             <span>All on this page</span>
           </label>
         )}
-        {failed !== null && (
+        {failed !== null && connection.value === "live" && (
           <p class="banner banner-bad" role="alert">
             {failed.message}
           </p>

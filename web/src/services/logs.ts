@@ -11,6 +11,8 @@ const RETRY_MS = 3_000;
 export const DOWNLOAD_MAX = 256 << 20;
 
 export interface Listener {
+  /** Whether the job has not ended: a run that has just begun may have no output yet. */
+  lives: () => boolean;
   take: (page: LogPage) => void;
   /** Nothing follows. */
   over: () => void;
@@ -33,7 +35,8 @@ export async function follow(id: string, attempt: number, stop: AbortSignal, to:
       if (stop.aborted) return;
       const refused = error instanceof Refused ? error : new Refused(0, "", String(error));
       to.failed(refused.message);
-      if (refused.status >= 400 && refused.status < 500 && refused.status !== 429) return;
+      const isFinal = refused.status >= 400 && refused.status < 500 && refused.status !== 429;
+      if (isFinal && !(refused.status === 404 && to.lives())) return;
       await pause(RETRY_MS, stop);
     }
     while (document.hidden && !stop.aborted) await pause(PAUSE_MS, stop);

@@ -22,6 +22,8 @@ export interface Asked {
 /** What is being asked, while its dialog is open. */
 export const asked = signal<Asked | null>(null);
 export const acting = signal(false);
+/** Why the last thing was not done, for the dialog that asked: what is behind it can't be read. */
+export const refused = signal("");
 /** Grows with each thing done, so that what is shown is asked for anew. */
 export const acted = signal(0);
 
@@ -43,13 +45,15 @@ export function forOne(job: Job): Target {
 /** Do it. True where it was done, at least to one. */
 export async function perform(action: Action, target: Target, told: Told = {}): Promise<boolean> {
   acting.value = true;
+  refused.value = "";
   try {
     if (target.one !== undefined) await toOne(action, target.one, told);
     else summarise(action, await toMany(action, target, told, false));
     return true;
   } catch (error) {
     const text = error instanceof Refused ? error.message : "That did not work. Try again.";
-    tell({ text, tone: "failed" });
+    if (asked.value === null) tell({ text, tone: "failed" });
+    else refused.value = text;
     return false;
   } finally {
     acting.value = false;

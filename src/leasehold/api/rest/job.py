@@ -102,6 +102,7 @@ class PollQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         errors.IdempotencyMismatch,
         errors.NeverFits,
         errors.QueueFull,
+        errors.QuotaReached,
         errors.RateLimited,
     ),
     lane="normal",
@@ -282,7 +283,7 @@ async def read_log(call: Call[None, LogQuery, JobPath]) -> LogPage:
     verb="job:work",
     query=PollQuery,
     answer=Dispatchable,
-    errors=(errors.NotPermitted, *WRITES),
+    errors=(errors.NotPermitted, errors.RateLimited, *WRITES),
     lane="normal",
 )
 async def dispatchable_jobs(call: Call[None, PollQuery, Nothing]) -> Dispatchable:

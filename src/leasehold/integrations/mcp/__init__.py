@@ -2,6 +2,7 @@
 
 link        calls to Leasehold      arguments   what an agent may ask for    answers   what it is told
 leases      leases held for it      runs        commands run for it          session   all of one agent's
+jobs        commands for later      later       their tools
 tools       the tools               say, look   words; looks                 serve     stdio and HTTP
 agents      lines for agents' settings, without the SDK
 

@@ -88,6 +88,20 @@ class RunAnswer(Answer):
     output_cut: bool = Field(default=False, description="Whether the beginning is left out of `output`")
 
 
+class JobAnswer(Answer):
+    """The answer to `submit`, `job_status` and `job_cancel`."""
+
+    job_id: str
+    state: str = Field(description="QUEUED, RUNNING, DONE, FAILED, CANCELED, EXPIRED, …")
+    next: str = Field(description="What to do now")
+    exit_code: int | None = None
+    reason: str | None = Field(default=None, description="Why it waits, or what went wrong")
+    place: int | None = Field(default=None, description="Place in the line; 1 is next")
+    starts_by: str | None = Field(default=None, description="When it starts although it is not quiet")
+    done_by: str | None = None
+    output: str = Field(default="", description="The end of standard output and error, mixed")
+
+
 class ReasonAnswer(BaseModel):
     """One reason; the decisive one comes first."""
 

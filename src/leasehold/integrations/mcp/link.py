@@ -39,6 +39,7 @@ class Link:
         body: B | None = None,
         *,
         path: Values = NONE,
+        query: Values = NONE,
         hold_s: float = 0.0,
         idempotency_key: str = "",
     ) -> A:
@@ -51,7 +52,12 @@ class Link:
             client = self._client or await self._find()
             try:
                 return await client.send(
-                    call, body, path=path, timeout_s=hold_s + ANSWER_S, idempotency_key=idempotency_key
+                    call,
+                    body,
+                    path=path,
+                    query=query,
+                    timeout_s=hold_s + ANSWER_S,
+                    idempotency_key=idempotency_key,
                 )
             except Unreachable as error:
                 await self.close()

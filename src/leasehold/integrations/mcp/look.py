@@ -8,6 +8,7 @@ from leasehold.client import calls
 from leasehold.integrations.mcp.answers import HolderAnswer, ReasonAnswer, StatusAnswer, WhyAnswer
 from leasehold.integrations.mcp.arguments import Ask
 from leasehold.integrations.mcp.session import Session
+from leasehold.wire.job import JobOut
 from leasehold.wire.lease import LeaseOut, ReasonOut, WaiterOut
 
 SHOWN_MAX = 20
@@ -18,6 +19,8 @@ async def why(session: Session, subject: str, ask: Ask) -> WhyAnswer:
     """The reason for a lease, a ticket, or work that was described. Raises ToolError, or as the link."""
     if subject.startswith("lease-"):
         return _of_lease(await session.link.send(calls.LEASE, path={"lease_id": subject}))
+    if subject.startswith("job-"):
+        return _of_job(await session.link.send(calls.JOB, path={"job_id": subject}))
     if subject.startswith("tkt-"):
         waiting = (await session.link.send(calls.STATUS)).waiting
         waiter = next((one for one in waiting if one.ticket == subject), None)
@@ -25,7 +28,7 @@ async def why(session: Session, subject: str, ask: Ask) -> WhyAnswer:
             raise ToolError(f"{subject} waits no more: it was given up, or has its lease; see `status`")
         return _of_ticket(waiter)
     if subject:
-        raise ToolError("subject: expected a lease_id (lease-…) or a ticket (tkt-…)")
+        raise ToolError("subject: expected a lease_id (lease-…), a ticket (tkt-…) or a job_id (job-…)")
     found = await session.link.send(calls.EXPLAIN, ask.request())
     line = found.line
     return WhyAnswer(
@@ -57,6 +60,16 @@ def _of_ticket(found: WaiterOut) -> WhyAnswer:
         cost_units=found.cost_units,
         place=found.position,
         expected_start_sec=_whole(found.expected_start_sec),
+    )
+
+
+def _of_job(found: JobOut) -> WhyAnswer:
+    why = found.error or found.reason
+    return WhyAnswer(
+        sentence=f"{found.job_id} is {found.state}{f': {why}' if why else ''}",
+        state=found.state,
+        reasons=[_reason(one) for one in found.reasons],
+        place=found.position,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.integrations.mcp.answers import (
     HeartbeatAnswer,
     HolderAnswer,
+    JobAnswer,
     LeaseAnswer,
     ReleaseAnswer,
     RunAnswer,
@@ -44,6 +45,16 @@ def run(answer: RunAnswer) -> str:
     size = len(answer.output.encode())
     cut = f", the last {size} of {answer.output_bytes} bytes" if answer.output_cut else ""
     return f"{head}\nOutput{cut}:\n{answer.output}"
+
+
+def job(answer: JobAnswer) -> str:
+    """`submit`, `job_status`, `job_cancel`."""
+    place = f", place {answer.place} in the line" if answer.place else ""
+    code = "" if answer.exit_code is None else f", exit code {answer.exit_code}"
+    why = f" ({answer.reason})" if answer.reason else ""
+    by = f" It starts by {answer.starts_by} at the latest." if answer.starts_by else ""
+    head = f"{answer.job_id} is {answer.state}{place}{code}{why}.{by} {answer.next}"
+    return f"{head}\nOutput, its end:\n{answer.output}" if answer.output else head
 
 
 def _stands(answer: RunAnswer) -> str:

@@ -58,6 +58,11 @@ class Session:
             raise ToolError("running commands here takes an administrator's token; use request and release")
         return self.runs
 
+    async def submitter(self) -> Link:
+        """The way by which commands go to the queue, as this process's user. Raises ToolError for others."""
+        await self.runner()
+        return self._own_link
+
     @property
     def idle(self) -> bool:
         """Whether it holds nothing and runs nothing."""

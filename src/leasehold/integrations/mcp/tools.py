@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -11,7 +11,7 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 import leasehold
-from leasehold.integrations.mcp import look, say
+from leasehold.integrations.mcp import later, look, say
 from leasehold.integrations.mcp.answers import (
     HeartbeatAnswer,
     LeaseAnswer,
@@ -35,6 +35,7 @@ from leasehold.integrations.mcp.arguments import (
     Ticket,
     Wait,
 )
+from leasehold.integrations.mcp.later import CHANGES, READS, RUNS, TAIL_BYTES, SessionOf, Tail
 from leasehold.integrations.mcp.link import plainly
 from leasehold.integrations.mcp.runs import Command, folder_of
 from leasehold.integrations.mcp.session import Session
@@ -43,24 +44,14 @@ INSTRUCTIONS = """\
 This machine is shared. Before anything heavy (a build, a whole test suite, an installation, a training run, a
 video, a large download), ask here first; light commands (reading, searching, one small test) need no asking.
 Best: `run` the command through this server. It waits for room, runs it at low weight and gives the room back.
+What nobody waits for: `submit` it; it is done when nobody is disturbed, also after you have gone.
 Where you must run it by other means: `request`, do the work once it is granted, then `release`.
 A call that has to wait answers early, with a ticket or a run_id. Call again with it; never start the work
 without a lease. When an answer or its news says stop, end the work at once: the owner needs the machine."""
 
-READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
-RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True)
-
 LeaseIdArg = Annotated[str, Field(min_length=1, max_length=64, description="The lease_id that request gave")]
 RunIdArg = Annotated[str, Field(min_length=1, max_length=64, description="The run_id that run gave")]
-Tail = Annotated[
-    int, Field(ge=0, le=100_000, description="How much of the end of the output to answer with, in bytes")
-]
-TAIL_BYTES = 8_000
-
 ToolT = TypeVar("ToolT", bound=Callable[..., Any])
-SessionOf = Callable[[Any], Awaitable[Session]]
-"""The session of a tool call, from its `Context`."""
 
 
 def build(session_of: SessionOf, *, with_run: bool) -> MCPServer[Any]:
@@ -77,6 +68,7 @@ def build(session_of: SessionOf, *, with_run: bool) -> MCPServer[Any]:
     _looks(server, session_of)
     if with_run:
         _runs(server, session_of)
+        later.register(lambda annotations: _tool(server, annotations), session_of)
     return server
 
 
@@ -162,7 +154,8 @@ def _looks(server: MCPServer[Any], session_of: SessionOf) -> None:
     async def why(
         ctx: Context,
         subject: Annotated[
-            str, Field(max_length=64, description="A lease_id or ticket; leave it out to ask about work")
+            str,
+            Field(max_length=64, description="A lease_id, ticket or job_id; without it: about work"),
         ] = "",
         cost: Cost = None,
         cpu: Cpu = None,
