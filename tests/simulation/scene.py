@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -79,16 +79,28 @@ class Scene:
         await self.world.sleep(round(seconds % 1 * 1_000))
 
 
+SceneT = TypeVar("SceneT", bound=Scene)
+
+
 def play(act: Callable[[Scene], Coroutine[Any, Any, None]]) -> World:
     """Run a scene to its end; its world, for a last look."""
+    return played(act, World, Scene)
+
+
+def played(
+    act: Callable[[SceneT], Coroutine[Any, Any, None]],
+    of: Callable[[VirtualLoop, int], World],
+    kind: Callable[[Any], SceneT],
+) -> World:
+    """The same in a world of another kind."""
     loop = VirtualLoop(1)
-    world = World(loop, 1)
+    world = of(loop, 1)
     before = structlog.get_config()
     structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
 
     async def whole() -> None:
         await world.start_server()
-        scene = Scene(world)
+        scene = kind(world)
         scene.quiet()
         await act(scene)
 

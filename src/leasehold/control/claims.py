@@ -103,7 +103,9 @@ class Claims:
             event.set()
 
     def committed(self, events: Sequence[Event]) -> None:
-        """Whoever let an offer lapse is known."""
+        """Whoever let an offer lapse is known; what came back into the line wakes those who wait for jobs."""
+        if any(event.kind == "JobRequeued" for event in events):
+            self.more_may_start()
         for event in events:
             if (
                 event.kind == "JobRequeued"

@@ -18,9 +18,13 @@ from leasehold.core import attempt
 from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, Invalid, LeaseholdError
+from leasehold.model.event import Event
+from leasehold.model.ids import to_number
 from leasehold.model.job import End, Job, JobState
 
 log = structlog.get_logger(__name__)
+
+ENDS = frozenset({"JobDone", "JobFailed", "JobCanceled", "JobExpired"})
 
 SLICE = 500
 """Dependants that one commit changes."""
@@ -62,6 +66,16 @@ class Dependencies:
                 self._due.append((job.number, job.state is JobState.DONE))
         self.work()
 
+    def committed(self, events: Sequence[Event]) -> None:
+        """Jobs end in many ways, some with their lease: whoever waits for one of these hears of it."""
+        state = self._ledger.state
+        for event in events if state.queue.dependants else ():
+            number = to_number("job", event.subject) if event.kind in ENDS else None
+            if number is not None and number in state.queue.dependants and number not in state.jobs:
+                self._due.append((number, event.kind == "JobDone"))
+        if self._due:
+            self.work()
+
     def work(self) -> None:
         """Do what is due. What can't be written now is done by a later call."""
         while self._due:
@@ -94,7 +108,9 @@ class Dependencies:
         return outcome
 
     async def recover(self) -> None:
-        """After a start: dependants of jobs that ended before what follows was written."""
+        """After a start, and a time without a store: dependants of jobs that ended before what follows was
+        written.
+        """
         state = self._ledger.state
         orphaned = [number for number in state.queue.dependants if number not in state.jobs]
         for number in orphaned:

@@ -13,9 +13,9 @@ import msgspec
 import structlog
 
 from leasehold.control.cold import ColdParts
-from leasehold.control.commands import command_of, end_of
 from leasehold.control.demand import RUNNERS_WANTS, Demand, Taker
 from leasehold.control.live import LiveLeases
+from leasehold.control.runner_orders import command_of, end_of, held_by, keys_of
 from leasehold.core import attempt, execution
 from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
@@ -24,13 +24,15 @@ from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
 from leasehold.model.job import AT_WORK, End, ErrorClass, Job, JobState
-from leasehold.model.lease import UNLIMITED, Lease, LeaseState, Limits
+from leasehold.model.lease import LeaseState
 from leasehold.model.run import Ended, Fault, RunKey, Started
 from leasehold.ports.runner import RunFailed, Runner
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE_MAX = 10_000
+LEASE_ENDS = frozenset({"LeaseReleased", "LeaseExpired", "LeaseRevoked"})
+
 AGAIN_MS = 10_000
 """How long a command waits that could not be started for want of something of the machine's."""
 
@@ -57,36 +59,40 @@ class RunnerService:
         self._running: dict[str, RunKey] = {}
         self._members: dict[tuple[int, int], dict[int, Ended]] = {}
         self._to_tell: dict[RunKey, Ended] = {}
-        self._to_take: dict[RunKey, tuple[Job, Started]] = {}
-        self._live: set[RunKey] = set()
-        self._one_ended = asyncio.Event()
+        self._to_take_up: dict[RunKey, tuple[Job, Started]] = {}
+        self._alive: dict[int, dict[RunKey, asyncio.Event]] = {}
+        self._ended_early: set[RunKey] = set()
+        self._is_attached = False
         self._taker = Taker(life.RUNNER, life.RUNNER, RUNNERS_WANTS, 0, offers=True)
-        self._taker.on_taken = lambda handed: self._spawn(self._start(*handed))
+        self._taker.on_taken = lambda handed: self._taken(handed[0])
 
     # -- life
 
     async def attach(self) -> None:
         """Find what runs and what ended meanwhile, then take commands."""
         found = {started.key: started for started in await self.runner.attach(self._told)}
-        self._live = {key for key, started in found.items() if started.ended is None}
+        for key, started in found.items():
+            if started.ended is None and key not in self._ended_early:
+                self._lives(key)
         for job in list(self._ledger.state.jobs.values()):
             if job.state in (JobState.DISPATCHING, JobState.RUNNING) and job.worker == life.RUNNER:
                 await self._found(job, [found.pop(key, None) for key in keys_of(job)])
         for key, started in found.items():
             self._spawn(self._abandon(key, started))
+        self._is_attached = True
+        self._ended_early.clear()
         at_once = self._settings().queue.runner_at_once or AT_ONCE_MAX
-        self._taker.room = max(0, at_once - len(self._running))
+        self._taker.room = max(0, at_once - sum(not key.member for key in self._running.values()))
         self._demand.open(self._taker)
         self._leases.line.dispatch()
 
     async def _found(self, job: Job, runs: Sequence[Started | None]) -> None:
         """A command, or a gang of them, that ran when this server was not there."""
-        lease = self._ledger.state.leases.get(job.lease_id)
-        if job.state is JobState.DISPATCHING and None in runs and lease is not None:
-            self._spawn(self._start(job, lease))
+        self._running.update(zip(job.leases, keys_of(job), strict=True))
+        if job.state is JobState.DISPATCHING and None in runs:
+            self._spawn(self._start(job))
             return
-        for key, lease_id, started in zip(keys_of(job), job.leases, runs, strict=True):
-            self._running[lease_id] = key
+        for key, started in zip(keys_of(job), runs, strict=True):
             if started is None:
                 lost = "nothing is known of its command here"
                 self._told(key, Ended(None, fault=Fault.SHIM_LOST, error=lost))
@@ -96,12 +102,15 @@ class RunnerService:
                 await self._taken_up(job, started)
 
     async def _abandon(self, key: RunKey, started: Started) -> None:
-        """A run that no job knows any more: its generation is over, so it must not go on."""
-        log.warning("run_abandoned", run=key.name)
+        """A run that no job is at any more: its generation is over, so it must not go on.
+
+        Mostly its job has ended by it, and the server died before it was filed away: its log is kept.
+        """
         if started.ended is None:
+            log.warning("run_abandoned", run=key.name)
             await self.runner.stop(key)
             return
-        await self.runner.forget(key, keep_log=False)
+        await self.runner.forget(key, keep_log=True)
 
     def tick(self) -> None:
         """Renew the leases of what runs, and tell again what could not be written."""
@@ -117,19 +126,29 @@ class RunnerService:
                 self._leases.timers.set(lease_id, live.deadline_ms)
         for key, ended in list(self._to_tell.items()):
             self._tell(key, ended)
-        for job, started in list(self._to_take.values()):
-            del self._to_take[started.key]
-            if started.key in self._live:
-                self._spawn(self._taken_up(job, started))
+        again, self._to_take_up = self._to_take_up, {}
+        for job, started in again.values():
+            self._spawn(self._taken_up(job, started))
 
     def committed(self, events: Sequence[Event]) -> None:
-        """Who is to end is told so: a revoked lease, a cancelled job."""
+        """Who is to end is told so: a revoked lease, a cancelled job, one whose lease somebody else ended."""
         for event in events:
-            if event.kind == "LeaseRevoking" and event.subject in self._running:
+            if event.subject not in self._running:
+                continue
+            if event.kind == "LeaseRevoking":
                 grace_ms = int(event.details.get("grace_ms", 0))
                 self._spawn(self._stop(self._running[event.subject], grace_ms))
+            elif event.kind in LEASE_ENDS and event.subject not in self._ledger.state.leases:
+                self._spawn(self._stop(self._let_go(event.subject), None))
 
-    async def _stop(self, key: RunKey, grace_ms: int) -> None:
+    def _let_go(self, lease_id: str) -> RunKey:
+        """What ran under this lease does so no more: there is room for another command."""
+        key = self._running.pop(lease_id)
+        if not key.member:
+            self._taker.room += 1
+        return key
+
+    async def _stop(self, key: RunKey, grace_ms: int | None) -> None:
         try:
             await self.runner.stop(key, grace_ms)
         except RunFailed as error:
@@ -140,35 +159,66 @@ class RunnerService:
 
     # -- starting
 
-    async def _start(self, job: Job, _lease: Lease) -> None:
-        """A command that was dispatched and is durable: run it, once for each member of its gang."""
+    def _taken(self, job: Job) -> None:
+        """A command was dispatched to the runner, and that is durable."""
+        if any(lease_id not in self._ledger.state.leases for lease_id in job.leases):
+            self._taker.room += 1
+            return  # It has been taken back meanwhile.
+        self._running.update(zip(job.leases, keys_of(job), strict=True))
+        self._spawn(self._start(job))
+
+    async def _start(self, job: Job) -> None:
+        """Run it, once for each member of its gang, when nothing of an attempt before runs any more."""
+        await self._others_gone(job)
         spec = (await self._cold.specs([job.number])).get(job.number)
-        for key, lease_id in zip(keys_of(job), job.leases, strict=True):
-            self._running[lease_id] = key
         if spec is None:
             self._refused(job, "its command can't be read", ErrorClass.PERMANENT)
             return
-        await self._former_gone(job)
         for key, lease_id in zip(keys_of(job), job.leases, strict=True):
             lease = self._ledger.state.leases.get(lease_id)
             if lease is None:
                 return  # It has been taken back meanwhile.
             try:
-                self._live.add(key)
-                started = await self.runner.start(command_of(job, key, lease, spec))
+                command = command_of(job, key, lease, spec)
+                self._lives(key)
+                started = await self.runner.start(command)
             except RunFailed as error:
-                self._live.discard(key)
+                self._dead(key)
                 again = error.code == "NOT_STARTED"
                 error_class = ErrorClass.RETRYABLE if again else ErrorClass.PERMANENT
                 self._refused(job, error.sentence, error_class)
                 return
             except (msgspec.MsgspecError, ValueError) as error:
-                self._live.discard(key)
+                self._dead(key)
                 self._refused(job, str(error), ErrorClass.PERMANENT)
                 return
             await self._taken_up(job, started)
             if started.ended is not None:
                 self._told(key, started.ended)
+
+    def _lives(self, key: RunKey) -> None:
+        """From now on a process of this run may be there, until its end is told."""
+        self._alive.setdefault(key.number, {}).setdefault(key, asyncio.Event())
+
+    def _dead(self, key: RunKey) -> None:
+        runs = self._alive.get(key.number, {})
+        over = runs.pop(key, None)
+        if over is not None:
+            over.set()
+        if not runs:
+            self._alive.pop(key.number, None)
+
+    async def _others_gone(self, job: Job) -> None:
+        """End what still runs of attempts that are over: no job runs twice at the same time (QUEUE-13).
+
+        However long that takes: the offer lapses meanwhile, and the job is offered again.
+        """
+        runs = self._alive.get(job.number, {})
+        others = {key: over for key, over in runs.items() if key.generation < job.generation}
+        for key in others:
+            await self._stop(key, None)
+        for over in others.values():
+            await over.wait()
 
     async def _taken_up(self, job: Job, started: Started) -> None:
         """It runs: the job is RUNNING, and its lease is bound to it."""
@@ -181,7 +231,7 @@ class RunnerService:
             return
         work = (started.process,) if started.process is not None else ()
         admitted = await self._leases.bindings.admit(lease, work) if work else None
-        held = await self._held(job, started)
+        held = held_by(job, started, lease, (await self._cold.specs([job.number])).get(job.number))
 
         def decide(state: State, stamp: Stamp) -> Outcome:
             job_now, lease_now = state.jobs.get(job.number), state.leases.get(lease_id)
@@ -204,8 +254,9 @@ class RunnerService:
         try:
             bound = await self._ledger.execute(decide)
         except LeaseholdError as error:
-            log.info("put_off", run=started.key.name, why=str(error))
-            self._to_take[started.key] = (job, started)
+            log.info("run_not_taken_up", run=started.key.name, why=str(error))
+            if started.key in self._alive.get(job.number, {}):
+                self._to_take_up[started.key] = (job, started)  # `tick` tries again.
             return
         running = state.jobs.get(job.number)
         if running is not None:
@@ -214,26 +265,6 @@ class RunnerService:
             await self._stop(started.key, 0)
         elif bound.state is LeaseState.REVOKING:
             await self._stop(started.key, self._settings().lease.grace_ms)
-
-    async def _held(self, job: Job, started: Started) -> Limits:
-        """What the kernel holds it to, as far as it really does."""
-        spec = (await self._cold.specs([job.number])).get(job.number)
-        lease = self._ledger.state.leases.get(job.leases[started.key.member])
-        if spec is None or lease is None:
-            return UNLIMITED
-        command = command_of(job, started.key, lease, spec)
-        cpu = command.cpu_millicores if "cpu_millicores" in started.held else 0
-        return Limits(cpu, command.memory_bytes if "memory_bytes" in started.held else 0)
-
-    async def _former_gone(self, job: Job) -> None:
-        """No run of an earlier attempt lives when the next one starts, whatever went wrong with it."""
-        while former := [
-            key for key in self._live if key.number == job.number and key.generation < job.generation
-        ]:
-            self._one_ended.clear()
-            for key in former:
-                await self._stop(key, 0)
-            await self._one_ended.wait()
 
     def _refused(self, job: Job, why: str, error_class: ErrorClass) -> None:
         """It could not be started: never, or not now. Members that run already are told to stop."""
@@ -269,8 +300,10 @@ class RunnerService:
 
     def _told(self, key: RunKey, ended: Ended) -> None:
         """A run has ended. A gang has ended with its last member; the first that fails ends the others."""
-        self._live.discard(key)
-        self._one_ended.set()
+        self._dead(key)
+        if not self._is_attached:
+            self._ended_early.add(key)
+        self._to_take_up.pop(key, None)
         job = self._ledger.state.jobs.get(key.number)
         if job is not None and job.generation == key.generation and job.terms.gang > 1:
             members = self._members.setdefault((key.number, key.generation), {})
@@ -316,12 +349,11 @@ class RunnerService:
             self._spawn(self.runner.forget(key, keep_log=True))
 
     def _gone(self, leases: Sequence[str], over: Sequence[Job]) -> None:
-        known = [lease_id for lease_id in leases if self._running.pop(lease_id, None) is not None]
-        if known:
-            self._taker.room += 1
         if over:
             self._ended(over)
         for lease_id in leases:
+            if lease_id in self._running:
+                self._let_go(lease_id)
             self._leases.bindings.forget(lease_id)
             self._leases.after_end(lease_id)
 
@@ -356,8 +388,3 @@ class RunnerService:
         execution.release(state, job, f"its job is {over.state}", end.usage, stamp, self._settings(), outcome)
         outcome.answer = [over]
         return outcome
-
-
-def keys_of(job: Job) -> list[RunKey]:
-    """The runs of its attempt: one, or of a gang one for each member."""
-    return [RunKey(job.number, job.generation, rank) for rank in range(job.terms.gang)]

@@ -253,6 +253,7 @@ class Supervisor:
         if self.jobs is not None:
             self.jobs.counts.committed(events)
             self.jobs.claims.committed(events)
+            self.jobs.dependencies.committed(events)
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None
@@ -263,6 +264,8 @@ class Supervisor:
                 self.learning.observe(lease.ask.holder, lease.ask.job_type, lease.usage, ran)
         if not events:
             self.leases.line.dispatch()  # The store takes writes again.
+            if self.jobs is not None:
+                self.leases.spawn(self.jobs.recovered())
         self.on_change(events, False)
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -57,6 +58,7 @@ class FakeMachine:
     cwd = b"/"
 
     def __init__(self, wall_ms: Callable[[], int] | None = None) -> None:
+        self._context = contextvars.copy_context()
         self.runs: dict[RunKey, Run] = {}
         self.listeners: list[OnEnded] = []
         self.changed = asyncio.Event()
@@ -99,8 +101,7 @@ class FakeMachine:
 
     def begin(self, command: Command) -> Run:
         """Start a command."""
-        self._pid += 2
-        shim, process = (Process(self._pid + each, self._pid, BOOT.format(self._boots)) for each in (0, 1))
+        shim, process = self.processes(command)
         run = self.runs[command.key] = Run(command, process, shim, self.wall_ms())
         if command.argv[0] != b"simulated":
             sentence = f"{command.argv[0].decode()}: there is no such program"
@@ -115,8 +116,14 @@ class FakeMachine:
             delay_s = int(does.get(b"after_ms", b"0")) / 1_000
             code = int(does.get(b"exit", b"0"))
             loop = asyncio.get_running_loop()
-            run.timer = loop.call_later(delay_s, self.over, run, code, "", None, "")
+            run.timer = loop.call_later(delay_s, self.over, run, code, "", None, "", context=self._context)
         return run
+
+    def processes(self, command: Command) -> tuple[Process, Process]:
+        """Its shim and its own first process."""
+        self._pid += 2
+        shim, process = (Process(self._pid + each, self._pid, BOOT.format(self._boots)) for each in (0, 1))
+        return shim, process
 
     def ask(self, run: Run, grace_ms: int) -> None:
         """SIGTERM, and later SIGKILL."""
@@ -125,9 +132,9 @@ class FakeMachine:
             self.over(run, None, "SIGTERM", Fault.STOPPED, "it was asked to stop")
             return
         loop = asyncio.get_running_loop()
-        loop.call_later(
-            grace_ms / 1_000, self.over, run, None, "SIGKILL", Fault.STOPPED, "it was asked to stop"
-        )
+        sentence = "it was asked to stop"
+        killed = (run, None, "SIGKILL", Fault.STOPPED, sentence)
+        loop.call_later(grace_ms / 1_000, self.over, *killed, context=self._context)
 
     def over(self, run: Run, code: int | None, signal: str, fault: Fault | None, error: str) -> None:
         """A run ends, unless it has."""

@@ -132,6 +132,8 @@ class LeaseModel:
             known = self.leases[lease.lease_id] = Known(lease, [])
             if path[:1] != [LeaseState.OFFERED]:
                 self.fail("INV-5", f"{lease.lease_id} began as {path[:1]}")
+            if lease.job and path == [LeaseState.OFFERED] and lease.state is LeaseState.ACTIVE:
+                path = [LeaseState.ACTIVE]  # A claim is offer and word in one.
         else:
             path = [known.record.state, *path]
             if known.record.token != lease.token:

@@ -112,7 +112,7 @@ class SimulatedServer:
             disk_of=lambda path: "vda",
         )
         self.ladder = LadderService(self.leases, ground.brakes, offload)
-        self.supervisor = Supervisor(self.leases, ladder=self.ladder)
+        self.supervisor = self._supervised()
         self.scheduler = SchedulerService(self.leases, lambda: "server")
         reloaded, stalled = self.ledger.on_reload, self.ledger.on_stall
 
@@ -128,6 +128,10 @@ class SimulatedServer:
             self.histories.everyone_afresh(self.ledger.state.leases, promised=False)
 
         self.ledger.on_reload, self.ledger.on_stall = watched_reload, watched_stall
+
+    def _supervised(self) -> Supervisor:
+        """What starts, keeps and stops the services."""
+        return Supervisor(self.leases, ladder=self.ladder)
 
     async def start(self) -> None:
         self.model.opened()

@@ -39,13 +39,17 @@ class World(Ground):
         self.measured = True
         self.calm = False
 
+    def new_server(self, number: int) -> SimulatedServer:
+        """A server over this world, not started yet."""
+        return SimulatedServer(self, number)
+
     # -- the server's life
 
     async def start_server(self) -> None:
         """Start it, again and again where its disk does not let it. Who kills it meanwhile starts it anew."""
         while self.server is None:
             self.starts += 1
-            server = SimulatedServer(self, self.starts)
+            server = self.new_server(self.starts)
             self.note(f"start {self.starts}")
             self.server = server
             starting = self.loop.start(server.program, server.start())

@@ -1,4 +1,4 @@
-"""From a job to the command that the runner gets, and from a run's end to the job's (QUEUE-15)."""
+"""What the built-in runner is told to run, and how what it ran has ended, in the words of jobs (QUEUE-15)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import msgspec
 
 from leasehold.core.attempt import job_id
 from leasehold.model.job import End, ErrorClass, Job, JobSpec, JobState
-from leasehold.model.lease import Lease, Usage
-from leasehold.model.run import Command, Ended, Fault, RunKey
+from leasehold.model.lease import UNLIMITED, Lease, Limits, Usage
+from leasehold.model.run import Command, Ended, Fault, RunKey, Started
 from leasehold.wire.job import ExecIn
 
 NEVER_AGAIN = frozenset({Fault.NOT_FOUND, Fault.NOT_EXECUTABLE, Fault.NO_FOLDER})
 """Another attempt would end the same."""
+
+
+def keys_of(job: Job) -> list[RunKey]:
+    """The runs of its attempt: one, or of a gang one for each member."""
+    return [RunKey(job.number, job.generation, rank) for rank in range(job.terms.gang)]
 
 
 def command_of(job: Job, key: RunKey, lease: Lease, spec: JobSpec) -> Command:
@@ -67,3 +72,12 @@ def end_of(ended: Ended) -> End:
         error_class = ErrorClass.RETRYABLE
     usage = Usage(ended.cpu_ms, ended.memory_peak_bytes, 0, ended.memory_kills)
     return End(error, error_class, b"", ended.exit_code, ended.signal, usage)
+
+
+def held_by(job: Job, started: Started, lease: Lease, spec: JobSpec | None) -> Limits:
+    """What the kernel holds a run to, as far as it really does."""
+    if spec is None:
+        return UNLIMITED
+    command = command_of(job, started.key, lease, spec)
+    cpu = command.cpu_millicores if "cpu_millicores" in started.held else 0
+    return Limits(cpu, command.memory_bytes if "memory_bytes" in started.held else 0)
