@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accept.ask_first.purity import pytest
 from accept.harness import check, expect
 from accept.product import Product, Server, until
 from accept.queue import work
@@ -233,3 +234,20 @@ def sixty(product: Product) -> str:
         leases = server.status()["active"]
         expect(not leases, f"leases live on: {leases}")
     return f"60 of 60 as they should; {'; '.join(figures)}"
+
+
+@check(
+    "jobs.bad_input",
+    "Bad input: for every job endpoint; a job that can never fit; a cycle of dependencies; a payload at, and over, its "
+    "limit; a worker that completes another's job, with an old generation, twice, after cancellation",
+    command="python -m pytest tests/api/test_jobs_refused.py tests/api/test_fuzz_jobs.py; "
+    "python -m pytest tests/api/test_fuzz.py -k queue",
+    budget_s=240,
+)
+def bad_input(product: Product) -> str:
+    """Each by its documented answer, on the installed program; then whatever the contract lets in, or nearly."""
+    program = {"LEASEHOLD_TEST_PROGRAM": product.leasehold}
+    told = pytest("tests/api/test_jobs_refused.py", **program)
+    there = pytest("tests/api/test_fuzz_jobs.py", **program, LEASEHOLD_TEST_FUZZ="60")
+    routes = pytest("tests/api/test_fuzz.py", "-k", "queue", timeout_s=600, **program)
+    return f"bad input: {told}; fuzzed jobs that are there: {there}; every route: {routes}"

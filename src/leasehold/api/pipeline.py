@@ -14,7 +14,15 @@ import msgspec
 from leasehold.api import validation
 from leasehold.api.audit import CODE, Audit
 from leasehold.api.auth import Gate
-from leasehold.api.body import BodyReader, ClientGone, Receive, check_json, declared_length, require_json
+from leasehold.api.body import (
+    BodyReader,
+    ClientGone,
+    Receive,
+    check_json,
+    declared_length,
+    require_json,
+    too_large,
+)
 from leasehold.api.endpoint import Call, Chunks, Endpoint, Headed, Nothing, Plain, Stream
 from leasehold.api.errors import problem
 from leasehold.api.services import Services
@@ -186,7 +194,10 @@ class Pipeline:
             raise NotReady("the server is stopping" if self.stopping else self.not_ready)
         if endpoint.lane is None:
             return await self._work(prepared, services, principal, scope, headers, receive, path)
-        answered = services.leases.admit(principal, declared_length(headers) or 0, endpoint.lane)
+        declared = declared_length(headers) or 0
+        if declared > endpoint.body_bytes:  # To come back shortly would not help it.
+            raise too_large(endpoint.body_bytes)
+        answered = services.leases.admit(principal, declared, endpoint.lane)
         try:
             return await self._work(prepared, services, principal, scope, headers, receive, path)
         finally:

@@ -110,8 +110,8 @@ class JobCare:
         """Past its runtime limit its lease is taken back; what becomes of it is decided at that one's end."""
         limit_ms = job.terms.max_runtime_ms
         lease = self._ledger.state.leases.get(job.lease_id)
-        if not limit_ms or lease is None:
-            return
+        if not limit_ms or not job.started_ms or lease is None:
+            return  # Offered anew since the wheel was told.
         ends_ms = job.started_ms + limit_ms + stood_ms(lease, now_ms)
         if ends_ms > now_ms:
             self._ledger.state.queue.wheel.add(ends_ms, job.number)

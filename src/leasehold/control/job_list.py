@@ -15,6 +15,9 @@ from leasehold.model.job import ENDED, Job, JobState, Terms
 LOOKED_AT = 50_000
 """Live jobs that one page looks at: a few milliseconds. Its cursor goes on behind them."""
 
+NUMBER_DIGITS = 17
+"""Of the greatest number that has an id."""
+
 ARCHIVE_PAGES = 10
 ARCHIVE_ROWS = 500
 """A page looks at this many rows of the archive at most."""
@@ -63,7 +66,7 @@ class JobList:
     async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
         """Jobs and the next cursor. Raises Invalid for a cursor that no page gave."""
         part, _, number = (cursor or "live-").partition("-")
-        if part not in ("live", "ended") or (number and not number.isdecimal()):
+        if part not in ("live", "ended") or (number and not _is_number(number)):
             raise Invalid("cursor: no page gave this one", field="$.cursor", expected="the cursor of a page")
         found: list[Job] = []
         if part == "live" and (not wanted.states or wanted.states - ENDED):
@@ -157,3 +160,8 @@ def folded(job: Job, groups: set[str]) -> bool:
         return True
     groups.add(group)
     return False
+
+
+def _is_number(text: str) -> bool:
+    """Whether a job may have this number."""
+    return text.isdecimal() and text.isascii() and len(text) <= NUMBER_DIGITS

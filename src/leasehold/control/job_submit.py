@@ -89,14 +89,8 @@ class Submissions:
 
     async def _submit(self, principal: Principal, body: wire.Submit, call: Call | None) -> wire.Submitted:
         items: Sequence[wire.JobIn] = body.jobs or [body]
-        if body.jobs and (
-            body.job_type != "generic" or body.exec is not None or bytes(body.payload) != b"{}"
-        ):
-            raise Invalid(
-                "jobs: either one job, or many in `jobs`, not both",
-                field="$.jobs",
-                expected="nothing beside it",
-            )
+        if body.jobs:
+            _nothing_beside(body)
         answers: list[wire.Taken] = [wire.Taken() for _ in items]
         after = references.places_of(items)
         sizes: dict[str, int] = {}
@@ -254,6 +248,21 @@ class Submissions:
         if remember is not None:
             remember(outcome.answer, outcome)
         return outcome
+
+
+ALONE = wire.JobIn()
+"""A job of which nothing is said."""
+
+
+def _nothing_beside(body: wire.Submit) -> None:
+    """Raise Invalid where a job stands beside `jobs`: it would be lost without a word."""
+    for name in wire.JobIn.__struct_fields__:
+        if getattr(body, name) != getattr(ALONE, name):
+            raise Invalid(
+                f"{name}: stands beside `jobs`, where it says nothing; either one job, or many in `jobs`",
+                field=f"$.{name}",
+                expected="nothing beside `jobs` but `allow_unfit`",
+            )
 
 
 def _none_refused(items: Sequence[wire.JobIn], places: Sequence[int], answers: Sequence[wire.Taken]) -> None:

@@ -97,10 +97,6 @@ class Results:
         try:
             lease = life.own(state, job.lease_id, principal.name, token=None) if job.lease_id else None
             execution.check(job, item.generation, item.fencing_token or body.fencing_token)
-            if job.state is JobState.DISPATCHING:
-                raise Conflict(
-                    f"{item.job_id} was offered and not taken up; ack it first", job_id=item.job_id
-                )
             end = _end_of(item)
             mine = lease is not None and lease.job == job.number
             ended = execution.complete(state, job, item.outcome, end, stamp, self._settings(), outcome)

@@ -13,7 +13,7 @@ from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict
 from leasehold.model.event import Event
 from leasehold.model.ids import from_number
-from leasehold.model.job import ENDED, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState, Retry
+from leasehold.model.job import AT_WORK, ENDED, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState, Retry
 
 LOSSES_FREE = 3
 """So often the loss of a node or lease does not count as an attempt; then it does (poison protection)."""
@@ -121,7 +121,8 @@ def requeued(
     outcome: Outcome, job: Job, why: str, end: End, stamp: Stamp, *, not_before_ms: int = 0, **fields: object
 ) -> Job:
     """Back into the line, with its place: whoever held it is fenced off by the next generation."""
-    move(job, JobState.QUEUED)
+    if job.state not in AT_WORK:
+        raise Conflict(f"{job_id(job.number)} is {job.state}; nobody works on it", state=str(job.state))
     past = _remembered(job, why, end, stamp) if job.started_ms else job.past
     back = with_(
         job,
@@ -202,6 +203,10 @@ def lapsed(outcome: Outcome, job: Job, stamp: Stamp) -> Job:
 
 def ran_out_of_time(outcome: Outcome, job: Job, stamp: Stamp, state: State, seen: End = NOTHING_SEEN) -> Job:
     """It ran longer than its limit: another attempt where it has one left, else EXPIRED (QUEUE-10)."""
+    if job.cancel:
+        return ended(outcome, job, JobState.CANCELED, with_(seen, error=job.cancel), stamp)
+    if not job.started_ms:
+        raise Conflict(f"{job_id(job.number)} is {job.state}; it does not run", state=str(job.state))
     limit_s = job.terms.max_runtime_ms // 1000
     end = with_(seen, error=f"it ran longer than its limit of {limit_s} s", error_class=ErrorClass.RETRYABLE)
     if job.attempts < job.terms.max_attempts:

@@ -80,7 +80,12 @@ def take_up(state: State, job: Job, lease: Lease, stamp: Stamp, settings: Policy
 
 def taken_up(job: Job, stamp: Stamp) -> Outcome:
     """The job's part of that. Answer: the job."""
-    attempt.move(job, JobState.RUNNING)
+    if job.state is not JobState.DISPATCHING:
+        raise Conflict(
+            f"{job_id(job.number)} is {job.state}; it is not offered",
+            job_id=job_id(job.number),
+            state=str(job.state),
+        )
     outcome = Outcome()
     running = _running(job, job.generation, job.lease_id, job.token, job.worker, stamp)
     outcome.changes.append(Change(JOBS, job.number, running))
@@ -160,6 +165,10 @@ def check(job: Job, generation: int, token: int) -> None:
             f"{job_id(job.number)} has been handed out again (generation {job.generation}); drop this result",
             job_id=job_id(job.number),
             generation=job.generation,
+        )
+    if job.state is JobState.DISPATCHING:
+        raise Conflict(
+            f"{job_id(job.number)} was offered and not taken up; ack it first", job_id=job_id(job.number)
         )
 
 

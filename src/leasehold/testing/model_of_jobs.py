@@ -142,7 +142,7 @@ class JobModel:
 
     def recovered(self, state: State) -> None:
         """INV-4: what a server read from the store is what was durable."""
-        if state.jobs != self.live:
+        if dict(state.jobs.items()) != self.live:
             odd = sorted(set(state.jobs) ^ set(self.live)) or "their records"
             self.fail("INV-4", f"recovered jobs differ from the durable ones in {odd}")
 
