@@ -7,7 +7,7 @@ under a session takes from the line directly, since its lease was charged before
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -118,11 +118,8 @@ class Claims:
 
     async def claim(self, principal: Principal, body: wire.Claim) -> wire.ClaimOut:
         """Up to `max` jobs for this worker, waiting up to `wait_sec` for the first one."""
-        if RUNNER in body.capabilities:
-            raise NotPermitted(
-                "capabilities: `runner` is the built-in runner's alone; commands are done by it"
-            )
         wants = Wants(body.job_types, body.capabilities)
+        _refuse_runner(wants.capabilities)
         worker = _worker(principal, body.worker_id)
         if body.session is not None:
             return await self._claim_under(principal, body, body.session, wants, worker)
@@ -156,10 +153,12 @@ class Claims:
             await self._ledger.record_settled(JOBS, job.number)
         await asyncio.sleep(0)  # What was taken back is told in the turn after.
 
-    def _comes_back(self, worker: str, wants: Wants) -> None:
+    def _comes_back(self, worker: str, wants: Wants, *, keeps_room: bool = True) -> None:
+        """It is demand for a minute, and room is kept for it until then; none under a session, which has it."""
         now_ms = self._ledger.clock.now_ms()
         slack_ms = self._settings().line.reserve_slack_ms
-        self.demand.polled(worker, wants, now_ms, now_ms + RETRY_S * 1000 + slack_ms)
+        until_ms = now_ms + RETRY_S * 1000 + slack_ms if keeps_room else now_ms
+        self.demand.polled(worker, wants, now_ms, until_ms)
 
     @property
     def _ttl_s(self) -> float:
@@ -222,7 +221,7 @@ class Claims:
                     return await self._claimed([*known, *jobs], own=False)
                 left_ms = ends_ms - self._ledger.clock.now_ms()
                 if left_ms <= 0:
-                    self._comes_back(worker, wants)
+                    self._comes_back(worker, wants, keeps_room=False)
                     return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
                 try:
                     async with asyncio.timeout(min(left_ms / 1000, 5.0)):
@@ -300,6 +299,7 @@ class Claims:
 
     async def dispatchable(self, principal: Principal, wants: Wants, limit: int) -> wire.Dispatchable:
         """What is offered to this worker: offers that stand, and new ones where there is room (QUEUE-4)."""
+        _refuse_runner(wants.capabilities)
         worker = _worker(principal, None)
         standing = self._offers_of(principal.name, worker)
         rests_ms = self.demand.rests_ms(worker, self._ledger.clock.now_ms())
@@ -394,5 +394,14 @@ def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
     )
 
 
+def _refuse_runner(capabilities: Collection[str]) -> None:
+    if RUNNER in capabilities:
+        raise NotPermitted("capabilities: `runner` is the built-in runner's alone; commands are done by it")
+
+
 def _worker(principal: Principal, wanted: str | None) -> str:
-    return wanted or principal.acts_as
+    """The name of a worker: the one that it says, else its principal's. Raises NotPermitted."""
+    worker = wanted or principal.acts_as
+    if worker == life.RUNNER:
+        raise NotPermitted(f"worker_id: {worker} is the name of the built-in runner; say another one")
+    return worker

@@ -92,8 +92,11 @@ class Demand:
         self._next = 0
 
     def open(self, taker: Taker) -> int:
-        """It takes jobs from now on, until `close`."""
+        """It takes jobs from now on, until `close`. It has come back: no more room is kept for it."""
         self._next += 1
+        poller = self.pollers.get(taker.worker)
+        if poller is not None:
+            poller.reserves_until_ms = 0
         self.takers[self._next] = taker
         return self._next
 
@@ -149,20 +152,28 @@ class Round:
     A poller keeps room back for one job, as long as it may be expected.
     """
 
-    __slots__ = ("_demand", "_now_ms", "_pollers", "_rooms", "taker_of")
+    __slots__ = ("_demand", "_nobody", "_now_ms", "_pollers", "_rooms", "taker_of")
 
     def __init__(self, demand: Demand, now_ms: int) -> None:
         self._demand = demand
         self._now_ms = now_ms
         self._rooms: dict[int, int] | None = None
-        self._pollers: set[str] = set()
+        self._pollers: list[Poller] | None = None
+        self._nobody: set[tuple[str, tuple[str, ...]]] = set()
+        """Kinds that nobody is left for: in one pass there is never more room than before."""
         self.taker_of: dict[int, Taker] = {}
 
     def here(self, ask: Ask) -> Here:
         """Whether a job that asks so could start, or keeps room for a worker that was told to come back."""
+        kind = (ask.job_type, ask.needs)
+        if kind in self._nobody:
+            return Here.AWAY
         if self._taker(ask) is not None:
             return Here.READY
-        return Here.KEEPS if self._poller(ask) is not None else Here.AWAY
+        if self._poller(ask) is not None:
+            return Here.KEEPS
+        self._nobody.add(kind)
+        return Here.AWAY
 
     def started(self, number: int, ask: Ask) -> None:
         """The pass has started such a job, or keeps its room back."""
@@ -175,7 +186,8 @@ class Round:
             return
         poller = self._poller(ask)
         if poller is not None:
-            self._pollers.add(poller)
+            assert self._pollers is not None
+            self._pollers.remove(poller)
 
     def _taker(self, ask: Ask) -> int | None:
         takers = self._demand.takers
@@ -186,15 +198,11 @@ class Round:
                 return ident
         return None
 
-    def _poller(self, ask: Ask) -> str | None:
-        for worker, poller in self._demand.pollers.items():
-            if (
-                poller.reserves_until_ms > self._now_ms
-                and worker not in self._pollers
-                and poller.wants.suits(ask)
-            ):
-                return worker
-        return None
+    def _poller(self, ask: Ask) -> Poller | None:
+        if self._pollers is None:
+            pollers = self._demand.pollers.values()
+            self._pollers = [poller for poller in pollers if poller.reserves_until_ms > self._now_ms]
+        return next((poller for poller in self._pollers if poller.wants.suits(ask)), None)
 
 
 RUNNERS_WANTS = Wants((), (RUNNER,), (RUNNER,))

@@ -6,9 +6,10 @@ left undone. So a job may have any number of dependants.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from itertools import islice
 
 import structlog
 
@@ -19,15 +20,12 @@ from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict, Invalid, LeaseholdError
 from leasehold.model.event import Event
-from leasehold.model.ids import to_number
 from leasehold.model.job import End, Job, JobState
 
 log = structlog.get_logger(__name__)
 
-ENDS = frozenset({"JobDone", "JobFailed", "JobCanceled", "JobExpired"})
-
 SLICE = 500
-"""Dependants that one commit changes."""
+"""About so many dependants are changed by one commit."""
 
 
 class Dependencies:
@@ -37,7 +35,7 @@ class Dependencies:
         self._ledger = ledger
         self._cold = cold
         self._eligible = eligible
-        self._due: deque[tuple[int, bool]] = deque()
+        self._is_at_work = False
 
     async def open_ones(self, after: Collection[int], any_end: bool) -> tuple[int, ...]:
         """Those of `after` that live yet. Raises Invalid for unknown ones, Conflict for one that failed."""
@@ -59,62 +57,67 @@ class Dependencies:
         return tuple(open_ones)
 
     def ended(self, jobs: Sequence[Job]) -> None:
-        """These have ended: whoever waits for them is looked at, slice by slice."""
-        dependants = self._ledger.state.queue.dependants
-        for job in jobs:
-            if job.number in dependants:
-                self._due.append((job.number, job.state is JobState.DONE))
+        """Jobs have ended, or gone back into the line: whoever waits for an end is looked at."""
         self.work()
 
     def committed(self, events: Sequence[Event]) -> None:
-        """Jobs end in many ways, some with their lease: whoever waits for one of these hears of it."""
-        state = self._ledger.state
-        for event in events if state.queue.dependants else ():
-            number = to_number("job", event.subject) if event.kind in ENDS else None
-            if number is not None and number in state.queue.dependants and number not in state.jobs:
-                self._due.append((number, event.kind == "JobDone"))
-        if self._due:
-            self.work()
+        """Jobs end in many ways, some with their lease: whoever waits for them hears of it."""
+        self.work()
 
     def work(self) -> None:
-        """Do what is due. What can't be written now is done by a later call."""
-        while self._due:
-            number, done = self._due[0]
-            if number not in self._ledger.state.queue.dependants:
-                self._due.popleft()
-                continue
-            try:
-                cancelled, _ = self._ledger.submit(partial(self._decide, number, done))
-            except LeaseholdError as error:
-                log.info("put_off", what="dependants", why=str(error))
-                return
-            for job in cancelled:
-                if job.number in self._ledger.state.queue.dependants:
-                    self._due.append((job.number, False))
+        """Do a slice of what is due; the next one once that is durable, so that whatever number depends on a
+        job, nobody else waits for it. What can't be written now is done by a later call.
+        """
+        if not self._ledger.state.queue.over or self._is_at_work or self._ledger.read_only:
+            return
+        try:
+            _, durable = self._ledger.submit(self._decide)
+        except LeaseholdError as error:
+            log.info("put_off", what="dependants", why=str(error))
+            return
+        if durable is not None and self._ledger.state.queue.over:
+            self._is_at_work = True
+            durable.add_done_callback(self._go_on)
         self._eligible()
 
-    def _decide(self, number: int, done: bool, state: State, stamp: Stamp) -> Outcome:
-        outcome = Outcome([])
-        for dependant in list(state.queue.dependants.get(number, ()))[:SLICE]:
-            job = state.jobs[dependant]
-            if not done and not job.after_any:
+    def _go_on(self, done: asyncio.Future[None]) -> None:
+        self._is_at_work = False
+        if not done.cancelled() and done.exception() is None:
+            self.work()
+
+    @staticmethod
+    def _decide(state: State, stamp: Stamp) -> Outcome:
+        """Free, or cancel, those that come after jobs that have ended, and those that come after these."""
+        outcome = Outcome()
+        queue = state.queue
+        over = deque(queue.over.items())
+        now: dict[int, Job] = {}
+        while over and len(now) < SLICE:
+            number, done = over.popleft()
+            for dependant in islice(queue.dependants.get(number, ()), SLICE):
+                job = now.get(dependant) or state.jobs[dependant]
+                if number not in job.waits_for:
+                    continue  # It was cancelled in this slice.
+                if done or job.after_any:
+                    left = tuple(other for other in job.waits_for if other != number)
+                    now[dependant] = attempt.with_(job, waits_for=left)
+                    outcome.changes.append(Change(JOBS, dependant, now[dependant]))
+                    continue
                 end = End(f"{job_id(number)}, which it comes after, was not DONE")
-                outcome.answer.append(
-                    attempt.ended(outcome, job, JobState.CANCELED, end, stamp, job_id(number))
-                )
-                continue
-            left = tuple(other for other in job.waits_for if other != number)
-            outcome.changes.append(Change(JOBS, dependant, attempt.with_(job, waits_for=left)))
+                now[dependant] = attempt.ended(outcome, job, JobState.CANCELED, end, stamp, job_id(number))
+                if dependant in queue.dependants:
+                    over.append((dependant, False))
         return outcome
 
     async def recover(self) -> None:
-        """After a start, and a time without a store: dependants of jobs that ended before what follows was
+        """After a start, and after a time without a store: jobs that ended before what follows from it was
         written.
         """
         state = self._ledger.state
         orphaned = [number for number in state.queue.dependants if number not in state.jobs]
         for number in orphaned:
             over = await self._cold.ended(number)
-            if number not in self._ledger.state.jobs:
-                self._due.append((number, over is not None and over.state is JobState.DONE))
+            queue = self._ledger.state.queue
+            if number not in self._ledger.state.jobs and number in queue.dependants:
+                queue.over[number] = over is not None and over.state is JobState.DONE
         self.work()

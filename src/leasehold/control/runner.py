@@ -19,6 +19,7 @@ from leasehold.control.runner_orders import command_of, end_of, held_by, keys_of
 from leasehold.core import attempt, execution
 from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
+from leasehold.core.brake import stood_ms
 from leasehold.core.job import join
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
@@ -382,9 +383,11 @@ class RunnerService:
         elif ended.fault in (Fault.SHIM_LOST, Fault.MACHINE_LOST):
             over = attempt.lost(outcome, job, ended.error or str(ended.fault), state, stamp, end)
         elif is_revoked and lease is not None:
-            over = attempt.taken_back(outcome, job, lease.revoke_note, state, stamp, end)
+            stood = stood_ms(lease, stamp.now_ms)
+            over = attempt.taken_back(outcome, job, lease.revoke_note, state, stamp, end, stood)
         else:
-            over = attempt.failed(outcome, job, end, state, stamp)
+            reserve = self._settings().capacity.memory_reserve_bytes
+            over = attempt.failed(outcome, job, end, state, stamp, reserve_bytes=reserve)
         execution.release(state, job, f"its job is {over.state}", end.usage, stamp, self._settings(), outcome)
         outcome.answer = [over]
         return outcome

@@ -13,7 +13,7 @@ from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict
 from leasehold.model.event import Event
 from leasehold.model.ids import from_number
-from leasehold.model.job import AT_WORK, ENDED, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState, Retry
+from leasehold.model.job import AT_WORK, ENDED, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState
 
 LOSSES_FREE = 3
 """So often the loss of a node or lease does not count as an attempt; then it does (poison protection)."""
@@ -23,6 +23,9 @@ PAST_MAX = 20
 
 ERROR_MAX = 500
 """Letters of an error that an attempt which is over keeps."""
+
+SPREAD, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
+"""Fibonacci hashing: numbers in a row lie far apart. Source: Knuth, TAOCP 3, section 6.4."""
 
 NOTHING_SEEN = End()
 
@@ -143,15 +146,20 @@ def requeued(
     return back
 
 
-def failed(outcome: Outcome, job: Job, end: End, state: State, stamp: Stamp) -> Job:
-    """An attempt failed: another one after a back-off where that may help, else the dead letter."""
+def failed(
+    outcome: Outcome, job: Job, end: End, state: State, stamp: Stamp, *, reserve_bytes: int = 0
+) -> Job:
+    """An attempt failed: another one after a back-off where that may help, else the dead letter.
+
+    `reserve_bytes` of a node's memory are given to nobody.
+    """
     permanent = end.error_class is ErrorClass.PERMANENT
     if permanent or job.attempts >= job.terms.max_attempts:
         return ended(outcome, job, JobState.FAILED, end, stamp)
     memory_bytes = job.memory_bytes
     if end.error_class is ErrorClass.OUT_OF_MEMORY:
-        memory_bytes = more_memory(job, end, state)
-    wait_ms = back_off_ms(job.terms.retry, job.attempts, stamp.seed)
+        memory_bytes = more_memory(job, end, state, reserve_bytes)
+    wait_ms = back_off_ms(job, stamp.seed)
     return requeued(
         outcome,
         job,
@@ -163,19 +171,24 @@ def failed(outcome: Outcome, job: Job, end: End, state: State, stamp: Stamp) -> 
     )
 
 
-def back_off_ms(retry: Retry, attempts: int, seed: int) -> int:
-    """A random time up to min(cap, base · 2^(attempts - 1)): full jitter (see `Retry`)."""
-    most = min(retry.cap_ms, retry.base_ms << min(40, max(0, attempts - 1)))
-    return seed % (most + 1)
+def back_off_ms(job: Job, seed: int) -> int:
+    """A random time up to min(cap, base · 2^(attempts - 1)): full jitter (see `Retry`).
+
+    Jobs that fail in one decision have one seed: their numbers set them apart.
+    """
+    retry = job.terms.retry
+    most = min(retry.cap_ms, retry.base_ms << min(40, max(0, job.attempts - 1)))
+    return ((seed << 1 ^ job.number * SPREAD) & MASK) * (most + 1) >> 64
 
 
-def more_memory(job: Job, end: End, state: State) -> int:
-    """Half as much again as it was given or had used, up to all that the greatest node can give."""
+def more_memory(job: Job, end: End, state: State, reserve_bytes: int) -> int:
+    """Half as much again as it was given or had used, up to all that the greatest node can give to it."""
     given = job.memory_bytes or job.terms.ask.charge.memory_bytes
     wanted = max(given, end.usage.memory_peak_bytes) * 3 // 2
     if not wanted or state.view is None:
         return job.memory_bytes
-    return min(wanted, state.view.totals.memory_bytes)
+    most = (state.view.totals.memory_bytes - reserve_bytes) // job.terms.gang
+    return max(given, min(wanted, most))
 
 
 def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen: End = NOTHING_SEEN) -> Job:
@@ -190,7 +203,7 @@ def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen:
         return requeued(outcome, job, "LOST", end, stamp, lost=job.lost + 1, attempts=job.attempts - 1)
     if job.attempts >= job.terms.max_attempts:
         return ended(outcome, job, JobState.FAILED, end, stamp)
-    wait_ms = back_off_ms(job.terms.retry, job.attempts, stamp.seed)
+    wait_ms = back_off_ms(job, stamp.seed)
     return requeued(outcome, job, "LOST", end, stamp, lost=job.lost + 1, not_before_ms=stamp.now_ms + wait_ms)
 
 
@@ -214,10 +227,15 @@ def ran_out_of_time(outcome: Outcome, job: Job, stamp: Stamp, state: State, seen
     return ended(outcome, job, JobState.EXPIRED, end, stamp)
 
 
-def taken_back(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen: End) -> Job:
-    """Its lease was revoked, and it has stopped: back into the line, or over its runtime limit."""
+def taken_back(
+    outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen: End, stood_ms: int
+) -> Job:
+    """Its lease was revoked, and it has stopped: back into the line, or over its runtime limit.
+
+    `stood_ms`: so long it has stood still, which is no runtime (LEASE-14).
+    """
     limit_ms = job.terms.max_runtime_ms
-    if limit_ms and job.started_ms + limit_ms <= stamp.now_ms:
+    if limit_ms and job.started_ms + limit_ms + stood_ms <= stamp.now_ms:
         return ran_out_of_time(outcome, job, stamp, state, seen)
     return lost(outcome, job, f"its lease ended: {why or 'revoked'}", state, stamp, seen)
 
@@ -229,6 +247,7 @@ def lease_ended(
     how: str,
     reason: str,
     stamp: Stamp,
+    stood_ms: int = 0,
 ) -> None:
     """The lease of a job's attempt has ended by itself: expired, revoked, or released without a result.
 
@@ -242,7 +261,7 @@ def lease_ended(
     elif job.cancel:
         ended(outcome, job, JobState.CANCELED, End(job.cancel), stamp)
     elif how == "REVOKED":
-        taken_back(outcome, job, reason, state, stamp, NOTHING_SEEN)
+        taken_back(outcome, job, reason, state, stamp, NOTHING_SEEN, stood_ms)
     elif how == "RELEASED":
         failed(outcome, job, End("NO_RESULT: its lease was released without a result"), state, stamp)
     else:

@@ -192,7 +192,9 @@ def complete(
     elif outcome_of == "DONE":
         over = attempt.done(outcome, job, end, stamp)
     else:
-        over = attempt.failed(outcome, job, end, state, stamp)
+        over = attempt.failed(
+            outcome, job, end, state, stamp, reserve_bytes=settings.capacity.memory_reserve_bytes
+        )
     release(state, job, f"its job is {over.state}", end.usage, stamp, settings, outcome)
     return over
 

@@ -47,6 +47,7 @@ class Jobs:
         "depth",
         "later",
         "line",
+        "over",
         "per_holder",
         "per_tenant",
         "states",
@@ -63,6 +64,8 @@ class Jobs:
         self.by_lease: dict[str, dict[int, None]] = {}
         self.unique: dict[Unique, int] = {}
         self.dependants: dict[int, dict[int, None]] = {}
+        self.over: dict[int, bool] = {}
+        """Those that have ended while others come after them, and whether they are done."""
         self.waiting_on: set[int] = set()
         self.later: set[int] = set()
         self.depth: dict[tuple[str, JobState], int] = {}
@@ -86,6 +89,13 @@ class Jobs:
             self._out(old)
         if new is not None:
             self._in(new, stood)
+            if self.over:  # It lives again: its end was taken back, or somebody tries it again.
+                self.over.pop(new.number, None)
+
+    def ended(self, job: Job) -> None:
+        """A job has ended so. Whatever ended it, those that come after it are found here."""
+        if job.number in self.dependants:
+            self.over[job.number] = job.state is JobState.DONE
 
     def _in(self, job: Job, stood: bool) -> None:
         key, number, state = job.terms.key, job.number, job.state
@@ -100,10 +110,11 @@ class Jobs:
         self.bytes += job.size
         if job.unique:
             self.unique[unique_of(job)] = number
+        if job.waits_for:  # Also while a person holds it back.
+            for other in job.waits_for:
+                self.dependants.setdefault(other, {})[number] = None
         if state is JobState.QUEUED:
             if job.waits_for:
-                for other in job.waits_for:
-                    self.dependants.setdefault(other, {})[number] = None
                 self.waiting_on.add(number)
             elif stood or not (job.not_before_ms or job.earliest_wall_ms):
                 self.line.add(self._entry(job, lifted=False))
@@ -127,9 +138,11 @@ class Jobs:
         self.bytes -= job.size
         if job.unique and self.unique.get(unique_of(job)) == number:
             del self.unique[unique_of(job)]
+        if job.waits_for:
+            self._no_longer_waits(job)
         if state is JobState.QUEUED:
             if job.waits_for:
-                self._no_longer_waits(job)
+                self.waiting_on.discard(number)
             elif number in self.later:
                 self.later.discard(number)
             else:
@@ -151,13 +164,13 @@ class Jobs:
             del self.per_tenant[tenant]
 
     def _no_longer_waits(self, job: Job) -> None:
-        self.waiting_on.discard(job.number)
         for other in job.waits_for:
             waiting = self.dependants.get(other)
             if waiting is not None:
                 waiting.pop(job.number, None)
                 if not waiting:
                     del self.dependants[other]
+                    self.over.pop(other, None)
 
     @staticmethod
     def _file(job: Job, in_ledger_time, in_wall_time) -> None:  # type: ignore[no-untyped-def]

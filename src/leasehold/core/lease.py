@@ -354,7 +354,7 @@ def _finish(
         how, why = LeaseState.REVOKED, lease.revoke_note or reason
     for number in state.queue.by_lease.get(lease.lease_id, ()):
         if number != settled and not _others_of_gang(state, number, lease, stamp, settings, reason, outcome):
-            attempt.lease_ended(outcome, state, number, str(how), why, stamp)
+            attempt.lease_ended(outcome, state, number, str(how), why, stamp, changed.stood_ms)
     return outcome
 
 

@@ -221,6 +221,8 @@ class State:
             jobs[number] = new
         elif old is not None:
             del jobs[number]
+        if finished and job is not None:
+            self.queue.ended(job)
         return (JOBS, number, old, False, None)
 
     def take_back(self, undo: Undo) -> None:
