@@ -22,7 +22,7 @@ async def test_nobody_else_is_the_runner() -> None:
         with pytest.raises(NotPermitted, match="runner"):
             await here.jobs.claim(WORKER, Claim(capabilities=["runner"]))
         with pytest.raises(NotPermitted, match="runner"):
-            await here.jobs.claims.dispatchable(WORKER, Wants((), ["runner"]), 1)
+            await here.jobs.offers.dispatchable(WORKER, Wants((), ["runner"]), 1)
         with pytest.raises(NotPermitted, match="runner"):
             await here.jobs.claim(WORKER, Claim(worker_id="runner"))
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from leasehold.control import views
 from leasehold.control.cold import ColdParts
 from leasehold.control.demand import Demand, Round, Taker, Wants
 from leasehold.control.live import LiveLeases
@@ -22,13 +21,13 @@ from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
 from leasehold.core.jobs import Entry
 from leasehold.core.state import JOBS, Outcome, Stamp, State
-from leasehold.model.errors import Conflict, Invalid, NotFound, NotPermitted
+from leasehold.model.errors import Invalid, NotPermitted
 from leasehold.model.event import Event
 from leasehold.model.ids import to_number
 from leasehold.model.job import RUNNER, Job, JobState
 from leasehold.model.lease import Lease, LeaseState
 from leasehold.model.principal import Principal
-from leasehold.model.refusal import Code, Reason
+from leasehold.model.refusal import Reason
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import claim as wire
 
@@ -119,23 +118,23 @@ class Claims:
     async def claim(self, principal: Principal, body: wire.Claim) -> wire.ClaimOut:
         """Up to `max` jobs for this worker, waiting up to `wait_sec` for the first one."""
         wants = Wants(body.job_types, body.capabilities)
-        _refuse_runner(wants.capabilities)
-        worker = _worker(principal, body.worker_id)
+        refuse_runner(wants.capabilities)
+        worker = worker_of(principal, body.worker_id)
         if body.session is not None:
             return await self._claim_under(principal, body, body.session, wants, worker)
         known = await self._not_known(principal, worker, wants, body.known, None)
         if len(known) >= body.max:
             return await self._claimed(known[: body.max], own=True)
         taker = Taker(principal.name, worker, wants, body.max - len(known))
-        await self._take(taker, body.wait_sec if not known else 0)
+        await self.take(taker, body.wait_sec if not known else 0)
         jobs = [job for job, _ in taker.taken]
         if not jobs and not known:
-            self._comes_back(worker, wants)
+            self.comes_back(worker, wants)
             return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
         self.on_started(jobs)
         return await self._claimed([*known, *jobs], own=True)
 
-    async def _take(self, taker: Taker, wait_s: float) -> None:
+    async def take(self, taker: Taker, wait_s: float) -> None:
         """Be a taker until something was taken, or the time is over; what was decided is waited for."""
         ident = self.demand.open(taker)
         try:
@@ -153,8 +152,8 @@ class Claims:
             await self._ledger.record_settled(JOBS, job.number)
         await asyncio.sleep(0)  # What was taken back is told in the turn after.
 
-    def _comes_back(self, worker: str, wants: Wants, *, keeps_room: bool = True) -> None:
-        """It is demand for a minute, and room is kept for it until then; none under a session, which has it."""
+    def comes_back(self, worker: str, wants: Wants, *, keeps_room: bool = True) -> None:
+        """It is demand for a minute, and room is kept for it until its next poll; none under a session."""
         now_ms = self._ledger.clock.now_ms()
         slack_ms = self._settings().line.reserve_slack_ms
         until_ms = now_ms + RETRY_S * 1000 + slack_ms if keeps_room else now_ms
@@ -221,7 +220,7 @@ class Claims:
                     return await self._claimed([*known, *jobs], own=False)
                 left_ms = ends_ms - self._ledger.clock.now_ms()
                 if left_ms <= 0:
-                    self._comes_back(worker, wants, keeps_room=False)
+                    self.comes_back(worker, wants, keeps_room=False)
                     return wire.ClaimOut([], retry_after_sec=RETRY_S, ttl_sec=self._ttl_s)
                 try:
                     async with asyncio.timeout(min(left_ms / 1000, 5.0)):
@@ -295,82 +294,6 @@ class Claims:
             ttl_sec=self._ttl_s,
         )
 
-    # -- offers
-
-    async def dispatchable(self, principal: Principal, wants: Wants, limit: int) -> wire.Dispatchable:
-        """What is offered to this worker: offers that stand, and new ones where there is room (QUEUE-4)."""
-        _refuse_runner(wants.capabilities)
-        worker = _worker(principal, None)
-        standing = self._offers_of(principal.name, worker)
-        rests_ms = self.demand.rests_ms(worker, self._ledger.clock.now_ms())
-        if rests_ms and not standing:
-            rests_s = -(-rests_ms // 1000)
-            sentence = f"{worker} let three offers lapse; nothing is offered to it for {rests_s} s"
-            reason = Reason(Code.PROBATION, sentence, "take up what is offered", {}, rests_s)
-            return wire.Dispatchable([], [views.reason(reason)], min(300, rests_s))
-        if len(standing) < limit:
-            taker = Taker(principal.name, worker, wants, limit - len(standing), offers=True)
-            await self._take(taker, 0)
-            standing = self._offers_of(principal.name, worker)
-        if not standing:
-            self._comes_back(worker, wants)
-            return wire.Dispatchable([], retry_after_sec=RETRY_S)
-        for job in standing:
-            await self._ledger.record_settled(JOBS, job.number)
-        specs = await self._cold.specs([job.number for job in standing])
-        return wire.Dispatchable([self._offered(job, specs[job.number]) for job in standing[:limit]])
-
-    def _offers_of(self, principal: str, worker: str) -> list[Job]:
-        state, found = self._ledger.state, []
-        for lease_id, under in state.queue.by_lease.items():
-            lease = state.leases.get(lease_id)
-            if lease is not None and lease.ask.principal == principal and lease.job:
-                job = state.jobs[next(iter(under))]
-                if lease_id != job.lease_id:
-                    continue  # Another member of its gang.
-                if job.state is JobState.DISPATCHING and job.worker == worker:
-                    found.append(job)
-        return found
-
-    def _offered(self, job: Job, spec: Any) -> wire.Offered:
-        state, clock = self._ledger.state, self._ledger.clock
-        live = state.liveness.get(job.lease_id)
-        until_ms = live.deadline_ms if live is not None else clock.now_ms()
-        return wire.Offered(
-            job_id(job.number),
-            job.generation,
-            spec.job_type,
-            msgspec.Raw(spec.payload),
-            job.lease_id,
-            job.token,
-            views.expires_at(until_ms, clock.now_ms(), clock.wall_ms()) or "",
-        )
-
-    async def ack(self, principal: Principal, number: int, body: wire.Ack) -> Job:
-        """The worker takes up what it was offered. A repeat finds it taken up (QUEUE-4)."""
-
-        def decide(state: State, stamp: Stamp) -> Outcome:
-            job = state.jobs.get(number)
-            if job is None:
-                raise NotFound(
-                    f"no job {job_id(number)} is live; see `leasehold get jobs`", job_id=job_id(number)
-                )
-            if job.lease_id != body.lease_id:
-                raise Conflict(
-                    f"{job_id(number)} is not offered with {body.lease_id}; ask for what is dispatchable "
-                    "again",
-                    job_id=job_id(number),
-                )
-            lease = life.own(state, body.lease_id, principal.name, token=body.fencing_token)
-            if job.state is JobState.RUNNING:
-                return Outcome(job)
-            return execution.take_up(state, job, lease, stamp, self._settings())
-
-        job: Job = await self._ledger.execute(decide)
-        self.demand.took_up(job.worker)
-        await self._ledger.record_settled(JOBS, number)
-        return job
-
 
 def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
     """A job as its worker gets it."""
@@ -394,12 +317,12 @@ def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
     )
 
 
-def _refuse_runner(capabilities: Collection[str]) -> None:
+def refuse_runner(capabilities: Collection[str]) -> None:
     if RUNNER in capabilities:
         raise NotPermitted("capabilities: `runner` is the built-in runner's alone; commands are done by it")
 
 
-def _worker(principal: Principal, wanted: str | None) -> str:
+def worker_of(principal: Principal, wanted: str | None) -> str:
     """The name of a worker: the one that it says, else its principal's. Raises NotPermitted."""
     worker = wanted or principal.acts_as
     if worker == life.RUNNER:

@@ -22,6 +22,7 @@ from leasehold.control.job_submit import Submissions
 from leasehold.control.limiter import EMPTY_COST, Tier
 from leasehold.control.live import LiveLeases
 from leasehold.control.lock import GROUP, forget_groups
+from leasehold.control.offers import Offers
 from leasehold.control.results import Results
 from leasehold.core.attempt import job_id
 from leasehold.core.state import JOBS
@@ -83,6 +84,7 @@ class JobService:
         self.cold = ColdParts(leases.ledger, leases.archive)
         self.claims = Claims(leases, self.cold, self.demand)
         self.dependencies = Dependencies(leases.ledger, self.cold, self.eligible)
+        self.offers = Offers(leases.ledger, leases.settings, self.cold, self.demand, self.claims)
         self.results = Results(leases.ledger, leases.settings, self.cold, self.ended)
         self.care = JobCare(leases.ledger, leases.settings, self.ended)
         self.listed = JobList(leases.ledger, self.cold)
@@ -331,13 +333,13 @@ class JobService:
         """What is offered to this worker."""
         wants = Wants(_names(query.job_types), _names(query.capabilities))
         self._counted(principal)
-        found = await self.claims.dispatchable(principal, wants, query.limit)
+        found = await self.offers.dispatchable(principal, wants, query.limit)
         if not found.jobs:
             self._got_nothing(principal)
         return found
 
     async def ack(self, principal: Principal, ident: str, body: claim_wire.Ack) -> wire.JobOut:
-        return await self._now((await self.claims.ack(principal, number_of(ident), body)).number)
+        return await self._now((await self.offers.ack(principal, number_of(ident), body)).number)
 
     async def complete(
         self, principal: Principal, ident: str, body: claim_wire.Completion
