@@ -113,11 +113,15 @@ def running(
     data: Path | None = None,
     launcher: tuple[str, ...] = (),
     until: str = "/ready",
+    within_s: float = START_TIMEOUT_S,
 ) -> Iterator[Product]:
-    """Start the server and wait until `until` says 200; `launcher` replaces the `leasehold` command."""
+    """Start the server and wait until `until` says 200; `launcher` replaces the `leasehold` command.
+
+    RuntimeError after `within_s`.
+    """
     data = data or setup.folder("data")
     env = environment(setup, data, preset)
     argv = [*(launcher or (str(LEASEHOLD),)), "up", "--foreground"]
     with Program(argv, setup.scratch / "leasehold.log", env, cwd=PROJECT) as program:
-        wait_for(until, lambda: answers(setup.port_base, until), program, START_TIMEOUT_S)
+        wait_for(until, lambda: answers(setup.port_base, until), program, within_s)
         yield Product(program, data, setup.port_base, setup, env)

@@ -53,6 +53,12 @@ def evidence_of(path: Path) -> dict[str, dict[str, Seen]]:
     return found
 
 
+def lives(pid: int) -> bool:
+    """Whether such a process runs: one that has died and is not waited for yet does not."""
+    stat = layout.read(f"/proc/{pid}/stat")
+    return stat is not None and stat[stat.rindex(b")") + 2 :].split()[0] not in (b"Z", b"X")
+
+
 class Scene:
     """A server, those who load it, and what they were told."""
 
@@ -81,7 +87,7 @@ class Scene:
             job: seen
             for job, runs in evidence_of(self.evidence).items()
             for seen in runs.values()
-            if not seen.ends and layout.identity(seen.pid)
+            if not seen.ends and lives(seen.pid)
         }
 
     def well(self) -> None:
@@ -101,7 +107,7 @@ class Scene:
         now = evidence_of(self.evidence)
         for job, seen in before.items():
             after = now[job][seen.run]
-            if not after.ends and layout.identity(seen.pid):
+            if not after.ends and lives(seen.pid):
                 self.spanned.add(job)
             elif after.ends and killed_at < after.ends[0] < ready_at:
                 self.meanwhile.add(job)
@@ -224,9 +230,9 @@ class Scene:
             if job["state"] == "CANCELED":
                 expect(job_id in self.books.canceled, f"{job_id} is CANCELED, and nobody wanted that")
                 continue
-            expect(
-                bool(runs) and bool(runs[-1].ends), f"{job_id} is {job['state']}, and was not run to its end"
-            )
+            whole = bool(runs) and bool(runs[-1].ends)
+            said = {name: job.get(name) for name in ("state", "error", "generation", "exit_code", "history")}
+            expect(whole, f"{job_id} was not run to its end: {said}, {runs}")
             expect(not once or len(runs) == 1, f"{job_id} was run {len(runs)} times: {runs}")
             wanted = "DONE" if code == 0 else "FAILED"
             expect(job["state"] == wanted, f"{job_id} is {job['state']} ({job.get('error')}), not {wanted}")
@@ -324,7 +330,7 @@ class Reaper:
 def overlapping(scene: Scene) -> None:
     """Of no command do two runs live now."""
     for job, runs in evidence_of(scene.evidence).items():
-        alive = [run.run for run in runs.values() if not run.ends and layout.identity(run.pid)]
+        alive = [run.run for run in runs.values() if not run.ends and lives(run.pid)]
         expect(len(alive) <= 1, f"{job} runs twice at the same time: {alive}")
 
 

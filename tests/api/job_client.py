@@ -71,7 +71,18 @@ class Queue:
 
     def until(self, ident: str, *states: str, timeout_s: float = 40) -> Any:
         """Wait until it is in one of these states."""
-        return until(lambda: found if (found := self.get(ident))["state"] in states else None, timeout_s)
+        found: Any = None
+
+        def there() -> bool:
+            nonlocal found
+            found = self.get(ident)
+            return found["state"] in states
+
+        try:
+            until(there, timeout_s)
+        except AssertionError:
+            raise AssertionError(f"not {states} within {timeout_s} s: {found}") from None
+        return found
 
     # -- as a worker
 

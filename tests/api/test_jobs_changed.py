@@ -73,7 +73,7 @@ def test_one_under_a_session_is_named_by_the_heartbeat_then_fenced_off(queue: Qu
     ident, other = (one["job_id"] for one in queue.submit_many({}, {}))
     session = queue.session()
     claimed = [one | session for one in queue.claim(max=2, session=session)]
-    assert queue.change(ident, "cancel", grace_sec=1)["state"] == "RUNNING"
+    assert queue.change(ident, "cancel", grace_sec=5)["state"] == "RUNNING"
     assert queue.beat(session).json["cancel"] == [ident]
     queue.until(ident, "CANCELED")
     refused(queue.complete(claimed[0]), 409, "CONFLICT")
@@ -310,3 +310,23 @@ def test_all_is_as_it_was_after_a_crash(scratch: Path) -> None:
         assert queue.done(runs) == "DONE"
         until(lambda: not queue.get(after["job_id"]).get("waits_for"))
         assert {one["job_id"] for one in queue.claim(max=9)} == {waits["job_id"], after["job_id"]}
+
+
+@pytest.mark.requirement("QUEUE-3")
+def test_the_end_of_one_that_waited_again_is_told(queue: Queue) -> None:
+    """A job that failed once and was cancelled in its back-off: both are among its events."""
+    ident = queue.submit(max_attempts=2, retry={"base_sec": 86_400, "cap_sec": 86_400})
+    assert queue.done(queue.claim_one(), outcome="FAILED") == "QUEUED"
+    queue.change(ident, "cancel")
+    told = [one["what"] for one in queue.server.get(f"{QUEUE}/jobs/{ident}/events").json["events"]]
+    assert told == ["submitted", "started", "failed", "canceled"]
+
+
+@pytest.mark.requirement("QUEUE-10")
+def test_one_that_is_cancelled_and_returned_is_over(queue: Queue) -> None:
+    """It does not go back into the line, to be started once more."""
+    ident = queue.submit()
+    claimed = queue.claim_one()
+    queue.change(ident, "cancel", grace_sec=60)
+    assert queue.done(claimed, outcome="RETURNED") == "CANCELED"
+    assert queue.claim(wait_sec=0) == []

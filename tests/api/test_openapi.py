@@ -129,6 +129,10 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/system-stats/history", "/api/system-stats/history?group=quiet", None),
         ("get", "/api/system-stats/streaks", "/api/system-stats/streaks", None),
         ("get", "/api/system-stats/debug/collectors", "/api/system-stats/debug/collectors", None),
+        ("put", "/api/tenants/{name}", "/api/tenants/lab", {"weight": 2, "units": 40, "jobs": None}),
+        ("get", "/api/tenants/{name}", "/api/tenants/lab", None),
+        ("get", "/api/tenants", "/api/tenants", None),
+        ("delete", "/api/tenants/{name}", "/api/tenants/lab", None),
         ("get", "/api/tokens", "/api/tokens", None),
         (
             "post",

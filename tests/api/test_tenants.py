@@ -29,6 +29,7 @@ def test_a_tokens_work_is_its_tenants(server: RealServer) -> None:
     """Set, used, refused with figures in a 429 and in a denial, shown, and removed once nothing is left."""
     put(server, "lab", units=5, jobs=2, weight=2)
     lab = token(server, tenant="lab")
+    assert server.call("GET", "/api/whoami", headers=lab).json["tenant"] == "lab"
     lease = server.call("POST", f"{LEASE}/request", {"cost_units": 5}, headers=lab).json
     assert lease["approved"]
     denied = server.call("POST", f"{LEASE}/request", {"cost_units": 1}, headers=lab).json

@@ -29,12 +29,13 @@ ACTIONS = (
     "lease_revoked",
     "out_of_time",
 )
-OFTEN = ("submit", "submit", "claim", "claim_under", "offer", "session")
+OFTEN = ("submit", "claim", "claim", "claim_under", "claim_under", "offer", "session")
 
 Move = tuple[str, int, int]
 
 MOVES = some.lists(
     some.tuples(some.sampled_from((*ACTIONS, *OFTEN)), some.integers(0, 9), some.integers(0, 3_000)),
+    min_size=4,
     max_size=30,
 )
 
@@ -47,6 +48,12 @@ KINDS = (
 
 class Played(JobTable):
     """Moves by small numbers; those that are refused do nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for which in (1, 2, 4, 6, 8, 0):
+            self._file(which)
+        self.session()
 
     def play(self, moves: list[Move]) -> OpenBatch:
         """As one batch."""
@@ -113,7 +120,7 @@ def test_indexes_say_what_the_records_say(moves: list[Move]) -> None:
     table = Played()
     table.play(moves)
     state, queue = table.state, table.state.queue
-    anew = Played()
+    anew = JobTable()
     for one in state.terms.values():
         anew.state.terms[one.key] = one
         anew.state._index_terms(one.key, one)

@@ -96,6 +96,7 @@ def test_places_are_the_order(waiters: list[Waiter]) -> None:
     line = line_of(waiters)
     for place, number in enumerate(served(line, {}), 1):
         assert line.position(number, {}, LINE) == place
+        assert line.positions([number], {}, LINE) == {number: place}
 
 
 @pytest.mark.requirement("QUEUE-8")

@@ -8,7 +8,8 @@ import pytest
 
 from leasehold.control.runner import AT_ONCE_MAX
 from leasehold.model.job import JobState
-from leasehold.model.run import RunKey
+from leasehold.model.run import Command, RunKey, Started
+from leasehold.ports.runner import RunFailed
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import job as wire
 from leasehold.wire import lease as lease_wire
@@ -145,5 +146,77 @@ def test_a_session_that_waits_gets_a_job_that_comes_back_at_once() -> None:
         await scene.wait(0.2)
         assert waits.done()
         assert [job.job_id for job in waits.result()] == [lost.job_id]
+
+    play(act)
+
+
+@pytest.mark.requirement("QUEUE-11")
+def test_a_back_off_outlasts_no_clock_that_was_set_back() -> None:
+    """A job that had failed waited an hour longer: the clock was set back, and the server started anew."""
+
+    async def act(scene: QueueScene) -> None:
+        job = await scene.submit(max_attempts=2, retry=wire.RetryIn(base_sec=5))
+        (claimed,) = await scene.claim()
+        await scene.complete(claimed, "FAILED")
+        scene.world.machine.set_wall(-3_600_000)
+        await scene.crash()
+        await scene.wait(12)
+        assert [each.job_id for each in await scene.claim()] == [job]
+
+    play(act)
+
+
+@pytest.mark.requirement("QUEUE-4")
+@pytest.mark.requirement("LEASE-10")
+def test_a_job_that_is_told_again_lives_a_full_time() -> None:
+    """A worker that asked anew shortly before its lease ended was promised a full time, and lost the job."""
+
+    async def act(scene: QueueScene) -> None:
+        await scene.submit()
+        (first,) = await scene.claim()
+        await scene.wait(28)
+        (again,) = await scene.claim(known=[])
+        assert again.generation == first.generation
+        await scene.wait(20)
+        assert (await scene.complete(again)).state == "DONE"
+
+    play(act)
+
+
+@pytest.mark.requirement("QUEUE-20")
+def test_a_gang_of_which_one_could_not_start_leaves_nothing_behind() -> None:
+    """Those that had started were stopped, and their runs and logs never filed away."""
+
+    async def act(scene: QueueScene) -> None:
+        start = scene.server.port.start
+
+        async def fails_once(command: Command) -> Started:
+            if command.key.member == 1:
+                scene.server.port.start = start  # type: ignore[method-assign]
+                raise RunFailed("NOT_STARTED", "no processes are left; try again")
+            return await start(command)
+
+        scene.server.port.start = fails_once  # type: ignore[method-assign]
+        job = await scene.command("after_ms=100", gang=3)
+        await scene.wait(20)
+        assert (await scene.job(job)).state is JobState.DONE
+        assert [key.name for key, run in scene.world.runs.runs.items() if not run.kept] == []
+        assert places(scene) == AT_ONCE_MAX
+
+    play(act)
+
+
+@pytest.mark.requirement("QUEUE-13")
+def test_a_command_that_was_being_started_as_the_server_died_is_started_by_the_next() -> None:
+    """Nothing of it had run, and its job was FAILED: an attempt that never was had used up its only one."""
+
+    async def act(scene: QueueScene) -> None:
+        job = await scene.command("after_ms=100")
+        while not scene.world.runs.filed:
+            await scene.world.sleep(1)
+        await scene.crash()
+        await scene.wait(3)
+        over = await scene.job(job)
+        assert (over.state, over.attempts, scene.world.runs.runs_begun) == (JobState.DONE, 1, 1)
 
     play(act)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from leasehold.control import job_search, job_stats
+from leasehold.control import job_list, job_search, job_stats
 from leasehold.control.job import ARGUMENT_SHOWN, ARGUMENTS_SHOWN
 from leasehold.control.job_list import Wanted
+from leasehold.model.job import AT_WORK, JobState
 from leasehold.wire.claim import Claim
 from leasehold.wire.job import Cancel, ExecIn, JobIn, Note, Submit
 from tests.unit.test_schedule_queue import ANN, WORKER, Server, server
@@ -98,6 +101,50 @@ async def test_a_folded_group_is_its_newest_with_counts() -> None:
         rows = (await here.jobs.page(Wanted(fold=True), 10, None)).jobs
         assert sorted(row.group for row in rows) == ["", "film"]
         assert not any(row.members for row in rows)
+
+
+@pytest.mark.requirement("QUEUE-3", "QUEUE-14", "INV-8")
+@pytest.mark.parametrize("seed", range(5))
+async def test_live_jobs_are_listed_once_newest_first(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Whatever was submitted, ended and retried: by pages, however little each looks at, all that live."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(job_list, "LOOKED_AT", chance.choice((3, 40, 10_000)))
+    async with server() as here:
+        for _ in range(6):
+            jobs = [JobIn(job_type="mail", title=f"{n}") for n in range(chance.randint(1, 900))]
+            ids = await submitted(here, *jobs)
+            gone = chance.sample(ids, chance.randint(0, len(ids)))
+            for ident in gone:
+                await here.jobs.cancel(ANN, ident, Cancel())
+            for ident in chance.sample(gone, len(gone) // 10):
+                await here.jobs.retry(ANN, ident, Note())
+        live = sorted(here.ledger.state.jobs, reverse=True)
+        listed: list[int] = []
+        cursor: str | None = None
+        wanted = Wanted(states=frozenset({JobState.QUEUED}))
+        while True:
+            page, cursor = await here.jobs.listed.page(wanted, 500, cursor)
+            listed += [job.number for job in page]
+            if cursor is None:
+                break
+        assert listed == live
+        assert await here.jobs.listed.matching(wanted) == live
+
+
+@pytest.mark.requirement("QUEUE-3", "INV-8")
+async def test_what_runs_is_found_behind_any_number_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page of those at work has them, though a page looks at three jobs and more than that wait."""
+    monkeypatch.setattr(job_list, "LOOKED_AT", 3)
+    async with server() as here:
+        ids = await submitted(here, *(JobIn(job_type="mail", title=f"{n}") for n in range(50)))
+        here.observe()
+        claimed = await here.jobs.claim(WORKER, Claim(max=2))
+        assert [one.job_id for one in claimed.jobs] == ids[:2]
+        page = await here.jobs.page(Wanted(states=AT_WORK), 10, None)
+        assert ([row.title for row in page.jobs], page.cursor) == (["1", "0"], None)
+        first = await here.jobs.page(Wanted(states=AT_WORK), 1, None)
+        second = await here.jobs.page(Wanted(states=AT_WORK), 1, first.cursor)
+        assert [row.title for row in first.jobs + second.jobs] == ["1", "0"]
 
 
 @pytest.mark.requirement("QUEUE-3", "INV-8")

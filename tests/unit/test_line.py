@@ -115,6 +115,9 @@ def test_places_far_back_are_ranked_by_due_time() -> None:
     assert line.position(0, {}, LINE) == 1
     assert line.position(EXACT_PLACES - 1, {}, LINE) == EXACT_PLACES
     assert line.position(150, {}, LINE) == 151
+    asked = [0, EXACT_PLACES - 1, 150, 999_999]
+    one_by_one = {number: line.position(number, {}, LINE) for number in asked[:3]}
+    assert line.positions(asked, {}, LINE) == one_by_one
     line.add(msgspec.structs.replace(waiter(500, ask(200, expected_ms=10**9)), due_ms=1))
     with pytest.raises(KeyError):
         line.position(999_999, {}, LINE)

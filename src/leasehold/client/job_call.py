@@ -96,12 +96,18 @@ class Caller:
         _close_all(self._idle)
 
     def once(
-        self, call: tuple[str, str], body: bytes | None = None, *, timeout_s: float = ANSWER_S, key: str = ""
+        self,
+        call: tuple[str, str],
+        body: bytes | None = None,
+        *,
+        timeout_s: float = ANSWER_S,
+        key: str = "",
+        again: bool = True,
     ) -> Answer:
-        """One try: the answer, whatever its status. Raises Unreachable."""
+        """One try: the answer, whatever its status. Raises Unreachable; without `again` for any lost one."""
         headers = {"Idempotency-Key": key} if key else {}
         with self.connection() as connection:
-            return connection.call(*call, body, timeout_s=timeout_s, headers=headers)
+            return connection.call(*call, body, timeout_s=timeout_s, headers=headers, again=again)
 
     def call(
         self,

@@ -79,10 +79,12 @@ class Connection:
         *,
         timeout_s: float,
         headers: Mapping[str, str] = {},
+        again: bool = True,
     ) -> Answer:
         """Send one call and return its answer, whatever its status. Raises Unreachable.
 
-        A call on a kept connection that the server closed before a byte of answer came is sent once more.
+        A call on a kept connection that the server closed before a byte of answer came is sent once more,
+        where `again` allows that.
         """
         end_s = elapsed_s() + timeout_s
         message = self._message(method, path, body, headers)
@@ -90,15 +92,17 @@ class Connection:
             try:
                 return self._exchange(message, end_s)
             except _Closed:
-                pass
+                if not again:
+                    raise self._no_answer() from None
         self.close()
         self._socket = self._connect(min(timeout_s, CONNECT_S_MAX))
         try:
             return self._exchange(message, end_s)
         except _Closed:
-            raise Unreachable(
-                f"the server at {self.endpoint} closed the connection without an answer"
-            ) from None
+            raise self._no_answer() from None
+
+    def _no_answer(self) -> Unreachable:
+        return Unreachable(f"the server at {self.endpoint} closed the connection without an answer")
 
     def open(self, timeout_s: float) -> None:
         """Connect now, to learn whether anybody listens. Raises Unreachable."""

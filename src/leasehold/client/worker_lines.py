@@ -95,7 +95,7 @@ class Claimer:
         """Until the worker drains."""
         board = self._board
         while board.phase == "run":
-            if self._left <= 0:
+            if self._left <= 0 and board.is_idle:
                 board.drain()
                 return
             room = min(board.room(self._batch if self._session else 0), self._left)
@@ -122,7 +122,7 @@ class Claimer:
             document["known"] = [work.job_id for work in self._board.live()][:KNOWN_MAX]
         try:
             body = json.dumps(document).encode()
-            answer = self._caller.once(paths.CLAIM_JOBS, body, timeout_s=POLL_S + ANSWER_S)
+            answer = self._caller.once(paths.CLAIM_JOBS, body, timeout_s=POLL_S + ANSWER_S, again=False)
         except Unreachable as error:
             self._missed = True
             self._backoff.wait(error.message)
@@ -154,6 +154,7 @@ class Claimer:
         document = answer.document()
         why = str(document.get("detail") or f"the server answered {answer.status}")
         if answer.status in PASSING or answer.status >= 500:
+            self._missed = self._missed or answer.status >= 500
             self._backoff.wait(why, float(document.get("retry_after_sec") or 0))
         elif holding is not None and answer.status in GONE:
             lose_session(self._board, holding, why)

@@ -61,6 +61,10 @@ class Claims:
         """What is wanted during one pass of the dispatcher."""
         return self.demand.round(now_ms)
 
+    def awaited(self, now_ms: int) -> bool:
+        """Whether anybody takes jobs now, or is expected."""
+        return self.demand.is_awaited(now_ms)
+
     def hand_out(
         self,
         state: State,
@@ -196,7 +200,19 @@ class Claims:
                     found.append(job)
         for job in found:
             await self._ledger.record_settled(JOBS, job.number)
-        return [job for job in found if state.jobs.get(job.number) is job]
+        again = [job for job in found if state.jobs.get(job.number) is job]
+        self._live_on(again)
+        return again
+
+    def _live_on(self, jobs: Sequence[Job]) -> None:
+        """Whoever is told of its jobs once more is there, and is promised a full time: a renewal of each."""
+        state, now_ms = self._ledger.state, self._ledger.clock.now_ms()
+        due_ms = now_ms + self._settings().lease.ttl_ms
+        for lease_id in (each for job in jobs for each in job.leases):
+            lease, live = state.leases.get(lease_id), state.liveness.get(lease_id)
+            if lease is not None and lease.job and lease.state is LeaseState.ACTIVE and live is not None:
+                live.deadline_ms = max(live.deadline_ms, due_ms)
+                self._leases.timers.set(lease_id, live.deadline_ms)
 
     async def _claim_under(
         self, principal: Principal, body: wire.Claim, session: wire.SessionIn, wants: Wants, worker: str

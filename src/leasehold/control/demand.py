@@ -135,6 +135,12 @@ class Demand:
                 return
             del self.pollers[worker]
 
+    def is_awaited(self, now_ms: int) -> bool:
+        """Whether anybody takes jobs now, or room is kept for somebody's return."""
+        return any(taker.room > 0 for taker in self.takers.values()) or any(
+            poller.reserves_until_ms > now_ms for poller in reversed(self.pollers.values())
+        )
+
     def round(self, now_ms: int) -> Round:
         """What takers and pollers want during one pass of the dispatcher."""
         return Round(self, now_ms)

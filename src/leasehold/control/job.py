@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from leasehold.control import job_views, views
@@ -16,7 +16,7 @@ from leasehold.control.job_bulk import BulkActions
 from leasehold.control.job_care import JobCare, forget_terms
 from leasehold.control.job_change import Changes, check_owner, number_of
 from leasehold.control.job_list import JobList, Wanted
-from leasehold.control.job_search import JobSearch, add_members, place_of
+from leasehold.control.job_search import JobSearch, add_members
 from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
 from leasehold.control.limiter import EMPTY_COST, Tier
@@ -33,8 +33,14 @@ from leasehold.model.principal import Principal
 from leasehold.model.refusal import Reason
 from leasehold.model.run import RunKey
 from leasehold.ports.runner import RunFailed, Runner
+from leasehold.ports.store import StoreError
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import job as wire
+
+FORGOTTEN_AT_ONCE = 200
+"""Slices of terms that nobody has any more, forgotten in a minute: as many as a busy server makes, where each
+job has its own label.
+"""
 
 ARGUMENTS_SHOWN, ARGUMENT_SHOWN = 16, 256
 """So much of a command stands in a list: all of it is up to 192 KiB."""
@@ -57,12 +63,13 @@ class Listing(Protocol):
 
 
 class LogQuery(Protocol):
-    """Which piece of an output; `attempt` 0: the last one's."""
+    """Which piece of an output; `attempt` 0: the last one's; `rank`: which member's of a gang."""
 
     offset: int
     limit: int
     wait_sec: int
     attempt: int
+    rank: int
 
 
 class Poll(Protocol):
@@ -103,15 +110,30 @@ class JobService:
         self.runner: Runner | None = None
         """Where the output of commands is."""
         leases.line.takers = self.claims
+        self._looks_again = False
 
     # -- time and consequences
 
     async def recovered(self) -> None:
         """After a start, once jobs may be changed: what a crash left undone."""
+        self.care.recovered()
         await self.dependencies.recover()
+
+    def store_is_back(self) -> None:
+        """What could not be written meanwhile, or was taken back, is looked for anew."""
+        self._looks_again = True
+
+    async def _look_again(self) -> None:
+        try:
+            await self.recovered()
+        except (StoreError, LeaseholdError):
+            self._looks_again = True  # The next tick tries again.
 
     def tick(self) -> None:
         """What is due by time, and what could not be written before."""
+        if self._looks_again:
+            self._looks_again = False
+            self.leases.spawn(self._look_again())
         self.dependencies.work()
         if self.care.tick():
             self.eligible()
@@ -119,7 +141,9 @@ class JobService:
     async def tidy(self) -> None:
         """Each minute: workers that are gone, terms that nobody has."""
         self.demand.forget(self.ledger.clock.now_ms() - self.settings().queue.demand_ms)
-        if self.ledger.state.queue.unused:
+        for _ in range(FORGOTTEN_AT_ONCE):
+            if not self.ledger.state.queue.unused:
+                break
             await self.ledger.execute(forget_terms)
         if any(key.startswith(LOCK + GROUP) for key in self.ledger.state.semaphores):
             await self.ledger.execute(forget_groups)
@@ -142,12 +166,11 @@ class JobService:
     async def _now(self, number: int) -> wire.JobOut:
         job = await self.find(number)
         out = (await self.shown([job], with_payload=True))[0]
-        reasons = self._why(job)
+        places = self._places([job])
+        reasons = self._why(job, places)
         out.reasons = [views.reason(reason) for reason in reasons]
         out.reason = reasons[0].sentence if reasons else ""
-        if job.number in self.ledger.state.line:
-            state = self.ledger.state
-            out.position = state.line.position(job.number, state.flows, self.settings().line)
+        out.position = places.get(job.number)
         return out
 
     async def find(self, number: int) -> Job:
@@ -183,16 +206,22 @@ class JobService:
         """Jobs that match, newest first: live ones, then those that have ended."""
         found, following = await self.searched.page(wanted, limit, cursor)
         rows = await self.shown(found)
+        places = self._places(found)
         for job, row in zip(found, rows, strict=True):
             if job.state in (JobState.QUEUED, JobState.HELD):
-                reasons = self._why(job)
+                reasons = self._why(job, places)
                 row.reason = reasons[0].sentence if reasons else ""
-                row.position = next((place for one in reasons if (place := place_of(one))), None)
+                row.position = places.get(job.number)
         if wanted.fold:
             add_members(rows, self.ledger.state)
         return wire.JobPage(rows, following)
 
-    def _why(self, job: Job) -> list[Reason]:
+    def _places(self, found: Sequence[Job]) -> dict[int, int]:
+        """The places of those that stand in line."""
+        state = self.ledger.state
+        return state.line.positions([job.number for job in found], state.flows, self.settings().line)
+
+    def _why(self, job: Job, places: Mapping[int, int]) -> list[Reason]:
         clock = self.ledger.clock
         return job_views.why(
             job,
@@ -201,6 +230,7 @@ class JobService:
             clock.now_ms(),
             clock.wall_ms(),
             lambda one: self.demand.exists(one.terms.ask),
+            places,
         )
 
     # -- as the edge calls it
@@ -312,7 +342,7 @@ class JobService:
         """A piece of a command's output, waiting up to `wait_sec` for more of it. Raises NotFound."""
         job = await self.find(number_of(ident))
         check_owner(job, principal, "job:manage")
-        key = RunKey(job.number, query.attempt or job.generation)
+        key = RunKey(job.number, query.attempt or job.generation, query.rank)
         if self.runner is None or RUNNER not in job.terms.ask.needs:
             raise NotFound(f"{ident} is no command: its worker has its output", job_id=ident)
         try:

@@ -52,7 +52,7 @@ class BulkActions:
 
     async def _matching(self, body: wire.Bulk, wanted: Wanted) -> list[int]:
         if body.action != "retry":
-            return self._listed.matching(wanted)
+            return await self._listed.matching(wanted)
         states = wanted.states or frozenset({JobState.FAILED, JobState.EXPIRED})
         found: list[int] = []
         cursor: str | None = "ended-"

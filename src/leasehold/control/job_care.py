@@ -16,6 +16,7 @@ from leasehold.core import lease as life
 from leasehold.core.brake import stood_ms
 from leasehold.core.job import join
 from leasehold.core.state import TERMS, Change, Outcome, Stamp, State
+from leasehold.core.wheel import SLOT_BITS
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.job import AT_WORK, End, Job, JobState
 from leasehold.model.settings import PolicySettings
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 500
 """Jobs that one look at the wheels handles: a few milliseconds."""
+
+ROUNDS_MAX, BUSY_MS, SLOT_MS = 20, 25, 1 << SLOT_BITS
+"""It looks again where more is due, so often at most and not for longer: many may start at ten."""
 
 
 class JobCare:
@@ -39,6 +43,17 @@ class JobCare:
         self._settings = settings
         self._on_ended = on_ended
 
+    def recovered(self) -> None:
+        """The clock may have been set back while no server ran: no back-off is longer than it can have been.
+
+        What is stored is a time of the ledger's clock, which begins where the wall clock stands at a start.
+        """
+        state, now_ms = self._ledger.state, self._ledger.clock.now_ms()
+        for number in list(state.queue.later):
+            job = state.jobs[number]
+            if job.not_before_ms - now_ms > attempt.longest_wait_ms(job):
+                state.queue.wheel.add(now_ms, number)
+
     def tick(self) -> bool:
         """Look at what is due. True where jobs have become eligible."""
         state, clock = self._ledger.state, self._ledger.clock
@@ -46,10 +61,16 @@ class JobCare:
             return False
         now_ms, wall_ms = clock.now_ms(), clock.wall_ms()
         ripe = False
-        for number in state.queue.wheel.due(now_ms, AT_ONCE) + state.queue.wheel_wall.due(wall_ms, AT_ONCE):
-            job = state.jobs.get(number)
-            if job is not None:
-                ripe |= self._look(job, now_ms, wall_ms)
+        for turn in range(ROUNDS_MAX):
+            past_ms = SLOT_MS if turn else 0  # What is filed again stands in the slot that has just begun.
+            due = state.queue.wheel.due(now_ms - past_ms, AT_ONCE)
+            due += state.queue.wheel_wall.due(wall_ms - past_ms, AT_ONCE)
+            for number in due:
+                job = state.jobs.get(number)
+                if job is not None:
+                    ripe |= self._look(job, now_ms, wall_ms)
+            if len(due) < AT_ONCE or clock.now_ms() - now_ms > BUSY_MS:
+                break
         return ripe
 
     def _look(self, job: Job, now_ms: int, wall_ms: int) -> bool:
@@ -62,7 +83,9 @@ class JobCare:
             self._expire(job)
             return False
         ripe = False
-        if job.state is JobState.QUEUED and job.not_before_ms <= now_ms and job.earliest_wall_ms <= wall_ms:
+        wait_ms = job.not_before_ms - now_ms
+        is_over = wait_ms <= 0 or wait_ms > attempt.longest_wait_ms(job)
+        if job.state is JobState.QUEUED and is_over and job.earliest_wall_ms <= wall_ms:
             lifted = bool(job.anyway_wall_ms) and job.anyway_wall_ms <= wall_ms
             ripe = queue.ripe(job, lifted=lifted)
         self._file_again(job, now_ms, wall_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -9,14 +11,18 @@ import msgspec
 from leasehold.control.cold import ColdParts
 from leasehold.control.job_views import state_of
 from leasehold.control.ledger import Ledger
+from leasehold.core.jobs import BLOCK_BITS
 from leasehold.model.errors import Invalid
-from leasehold.model.job import ENDED, Job, JobState, Terms
+from leasehold.model.job import AT_WORK, ENDED, Job, JobState, Terms
 
-LOOKED_AT = 50_000
+LOOKED_AT = 20_000
 """Live jobs that one page looks at: a few milliseconds. Its cursor goes on behind them."""
 
 NUMBER_DIGITS = 17
 """Of the greatest number that has an id."""
+
+OF_A_BLOCK = 20
+"""What it counts to go through the numbers of a block, as jobs looked at."""
 
 ARCHIVE_PAGES = 10
 ARCHIVE_ROWS = 500
@@ -60,8 +66,6 @@ class JobList:
     def __init__(self, ledger: Ledger, cold: ColdParts) -> None:
         self._ledger = ledger
         self._cold = cold
-        self._order: list[int] = []
-        self._order_ms = -1
 
     async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
         """Jobs and the next cursor. Raises Invalid for a cursor that no page gave."""
@@ -86,21 +90,41 @@ class JobList:
         more, last = await self._ended(wanted, limit - len(found), int(number) if number else None, groups)
         return found + more, f"ended-{last}" if last is not None else None
 
-    def matching(self, wanted: Wanted) -> list[int]:
-        """The numbers of all live jobs that match, newest first."""
-        known: dict[str, bool] = {}
-        return [job.number for job in self._rows(None) if self._fits(job, wanted, known)]
+    async def matching(self, wanted: Wanted) -> list[int]:
+        """The numbers of all live jobs that match, newest first; looked for in slices."""
+        found: list[int] = []
+        before: int | None = None
+        while True:
+            jobs, before = self._live(wanted, sys.maxsize, before)
+            found += [job.number for job in jobs]
+            if before is None:
+                return found
+            await asyncio.sleep(0)
 
     def _live(self, wanted: Wanted, limit: int, before: int | None) -> tuple[list[Job], int | None]:
         found: list[Job] = []
         known: dict[str, bool] = {}
         groups: set[str] = set()
-        for looked, job in enumerate(self._rows(before), 1):
-            if self._fits(job, wanted, known) and not (wanted.fold and folded(job, groups)):
-                found.append(job)
-            if len(found) >= limit or looked >= LOOKED_AT:
-                return found, job.number
+        left = LOOKED_AT
+        is_at_work = wanted.states and wanted.states <= AT_WORK
+        for number, job in self._at_work(before) if is_at_work else self._rows(before):
+            if job is None:
+                left -= OF_A_BLOCK
+            else:
+                left -= 1
+                if self._fits(job, wanted, known) and not (wanted.fold and folded(job, groups)):
+                    found.append(job)
+            if len(found) >= limit or left <= 0:
+                return found, number
         return found, None
+
+    def _at_work(self, before: int | None) -> Iterator[tuple[int, Job | None]]:
+        """As `_rows`, of those that have a lease: few beside those that wait, and known by it."""
+        state = self._ledger.state
+        numbers = {number for under in state.queue.by_lease.values() for number in under}
+        for number in sorted(numbers, reverse=True):
+            if before is None or number < before:
+                yield number, state.jobs.get(number)
 
     def _fits(self, job: Job, wanted: Wanted, known: dict[str, bool]) -> bool:
         key = job.terms.key
@@ -111,25 +135,22 @@ class JobList:
             return False
         return not wanted.states or state_of(job, self._ledger.state) in wanted.states
 
-    def _rows(self, before: int | None) -> Iterator[Job]:
-        """Live jobs from the newest on, below `before`."""
-        jobs, now_ms = self._ledger.state.jobs, self._ledger.clock.now_ms()
-        if not 0 <= now_ms - self._order_ms <= 1_000 or len(self._order) != len(jobs):
-            self._order = sorted(jobs)
-            self._order_ms = now_ms
-        at = len(self._order)
-        if before is not None:
-            low = 0
-            while low < at:
-                middle = (low + at) // 2
-                if self._order[middle] < before:
-                    low = middle + 1
-                else:
-                    at = middle
-        for place in range(at - 1, -1, -1):
-            job = jobs.get(self._order[place])
-            if job is not None:
-                yield job
+    def _rows(self, before: int | None) -> Iterator[tuple[int, Job | None]]:
+        """Live jobs from the newest on, below `before`, with their numbers; None at the end of each block.
+
+        Only blocks of numbers that have live jobs are gone through: nothing is sorted but those.
+        """
+        jobs, blocks = self._ledger.state.jobs, self._ledger.state.queue.blocks
+        for block in sorted(blocks, reverse=True):
+            first, last = block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1
+            if before is not None:
+                last = min(last, before - 1)
+            for number in range(last, first - 1, -1):
+                job = jobs.get(number)
+                if job is not None:
+                    yield number, job
+            if last >= first:
+                yield first, None
 
     async def _ended(
         self, wanted: Wanted, limit: int, before: int | None, groups: set[str]

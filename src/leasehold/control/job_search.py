@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -11,7 +12,6 @@ from leasehold.control.job_list import JobList, Wanted, folded
 from leasehold.core.attempt import job_id
 from leasehold.core.state import State
 from leasehold.model.job import ENDED, Job, JobSpec
-from leasehold.model.refusal import Code, Reason
 from leasehold.wire import job as wire
 
 PIECE = 200
@@ -57,6 +57,7 @@ class JobSearch:
                     return found, cursor if place == len(rows) else _behind(job)
             if cursor is None:
                 break
+            await asyncio.sleep(0)  # What was read lately is at hand, and waits for nobody.
         return found, cursor
 
 
@@ -75,12 +76,6 @@ def _texts(job: Job, spec: JobSpec | None) -> Iterable[str]:
         if spec.uid >= 0:
             command = msgspec.json.decode(spec.payload, type=wire.ExecIn)
             yield " ".join(command.argv)[:COMMAND_BYTES]
-
-
-def place_of(reason: Reason) -> int | None:
-    """The place in line, where a reason tells it."""
-    place = reason.figures.get("position") if reason.code is Code.IN_LINE else None
-    return place if isinstance(place, int) else None
 
 
 def add_members(rows: Sequence[wire.JobOut], state: State) -> None:

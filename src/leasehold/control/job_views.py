@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -140,7 +140,7 @@ def timeline(job: Job, state: State) -> list[wire.JobEvent]:
         ]
     if job.started_wall_ms and (not job.past or job.past[-1].generation != job.generation):
         rows.append(wire.JobEvent(views.rfc3339(job.started_wall_ms), "started", job.generation, job.worker))
-    if job.ended_wall_ms and (job.state is JobState.DONE or not job.past):
+    if job.ended_wall_ms and (job.state is JobState.DONE or not job.started_wall_ms):
         error = job.end.error if job.end is not None else ""
         rows.append(
             wire.JobEvent(
@@ -167,8 +167,12 @@ def why(
     now_ms: int,
     wall_ms: int,
     has_worker: Callable[[Job], bool],
+    places: Mapping[int, int],
 ) -> list[Reason]:
-    """Why a job that waits does not start, the decisive reason first; empty where it is about to."""
+    """Why a job that waits does not start, the decisive reason first; empty where it is about to.
+
+    `places`: of those that stand in line.
+    """
     if job.state is JobState.HELD:
         return [
             Reason(Code.HELD, "It is held; nothing starts it", f"`leasehold resume {job_id(job.number)}`")
@@ -192,7 +196,7 @@ def why(
         found.insert(
             0, Reason(Code.NO_WORKER, f"No worker is there that does {needs}", "a worker that claims it")
         )
-    position = state.line.position(job.number, state.flows, settings.line) if job.number in state.line else 1
+    position = places.get(job.number, 1)
     if position > 1 or not found:
         found.append(in_line(position, len(state.line)))
     return found

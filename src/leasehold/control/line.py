@@ -35,6 +35,10 @@ class Takers(Protocol):
         """What is wanted during one pass."""
         ...
 
+    def awaited(self, now_ms: int) -> bool:
+        """Whether anybody takes jobs now, or is expected."""
+        ...
+
     def hand_out(
         self,
         state: State,
@@ -87,12 +91,16 @@ class LineService:
         return future
 
     def claims(self, now_ms: int) -> bool:
-        """Whether anybody in line may claim room now: held, or within the time that it was told to come back.
+        """Whether anybody in line may claim room now: held, or within the time that it was told to come back,
+        or a job that somebody would take.
 
         While nobody does, whoever asks is judged alone: the others have their places, and no room is theirs.
         """
-        resuming = bool(self._ledger.state.resuming)
-        return bool(self._held) or resuming or now_ms < self._reserved_until_ms
+        state = self._ledger.state
+        if self._held or state.resuming or now_ms < self._reserved_until_ms:
+            return True
+        has_jobs = len(state.line) > len(state.waiters)
+        return has_jobs and self.takers is not None and self.takers.awaited(now_ms)
 
     def let_go(self, ticket: str, future: asyncio.Future[Lease], now_ms: int, retry_s: int | None) -> None:
         """The call is over without a grant.

@@ -15,7 +15,7 @@ import structlog
 from leasehold.control.cold import ColdParts
 from leasehold.control.demand import RUNNERS_WANTS, Demand, Taker
 from leasehold.control.live import LiveLeases
-from leasehold.control.runner_orders import command_of, end_of, held_by, keys_of
+from leasehold.control.runner_orders import NOT_ITS_FAULT, command_of, end_of, held_by, keys_of
 from leasehold.core import attempt, execution
 from leasehold.core import lease as life
 from leasehold.core.attempt import job_id
@@ -33,9 +33,6 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE_MAX = 10_000
 LEASE_ENDS = frozenset({"LeaseReleased", "LeaseExpired", "LeaseRevoked"})
-
-AGAIN_MS = 10_000
-"""How long a command waits that could not be started for want of something of the machine's."""
 
 
 class RunnerService:
@@ -147,6 +144,9 @@ class RunnerService:
         key = self._running.pop(lease_id)
         if not key.member:
             self._taker.room += 1
+        if self._at_work(key) is None:  # The others of its gang are not waited for any more.
+            members = self._members.pop((key.number, key.generation), {})
+            self._forget([RunKey(key.number, key.generation, member) for member in members])
         return key
 
     async def _stop(self, key: RunKey, grace_ms: int | None) -> None:
@@ -282,7 +282,7 @@ class RunnerService:
             elif error_class is ErrorClass.PERMANENT:
                 over = attempt.ended(outcome, now, JobState.FAILED, end, stamp)
             else:
-                again_ms = stamp.now_ms + AGAIN_MS
+                again_ms = stamp.now_ms + attempt.NOT_STARTED_MS
                 over = attempt.requeued(outcome, now, "NOT_STARTED", end, stamp, not_before_ms=again_ms)
             execution.release(state, now, why, end.usage, stamp, self._settings(), outcome)
             outcome.answer = [over]
@@ -305,8 +305,8 @@ class RunnerService:
         if not self._is_attached:
             self._ended_early.add(key)
         self._to_take_up.pop(key, None)
-        job = self._ledger.state.jobs.get(key.number)
-        if job is not None and job.generation == key.generation and job.terms.gang > 1:
+        job = self._at_work(key)
+        if job is not None and job.terms.gang > 1:
             members = self._members.setdefault((key.number, key.generation), {})
             members[key.member] = ended
             if len(members) < job.terms.gang:
@@ -321,12 +321,17 @@ class RunnerService:
         self._to_tell[key] = ended
         self._tell(key, ended)
 
+    def _at_work(self, key: RunKey) -> Job | None:
+        """The job whose attempt this run is, or a part of."""
+        job = self._ledger.state.jobs.get(key.number)
+        is_it = job is not None and job.generation == key.generation and job.state in AT_WORK
+        return job if is_it else None
+
     def _tell(self, key: RunKey, ended: Ended) -> None:
         """Tell the ledger how it ended; the run is taken off the file once that is durable."""
-        job = self._ledger.state.jobs.get(key.number)
-        is_it = job is not None and job.generation == key.generation
-        leases = job.leases if job is not None and is_it else ()
-        keys = keys_of(job) if job is not None and is_it else [key]
+        job = self._at_work(key)
+        leases = job.leases if job is not None else ()
+        keys = keys_of(job) if job is not None else [key]
         try:
             over, durable = self._ledger.submit(partial(self._decide, key, ended))
         except LeaseholdError as error:
@@ -376,11 +381,11 @@ class RunnerService:
             end = attempt.with_(end, error=job.cancel)
             over = attempt.ended(outcome, job, JobState.CANCELED, end, stamp)
         elif ended.fault is Fault.NOT_STARTED:  # Nothing of it ran: no attempt.
-            again_ms, attempts = stamp.now_ms + AGAIN_MS, job.attempts - 1
+            again_ms, attempts = stamp.now_ms + attempt.NOT_STARTED_MS, job.attempts - 1
             over = attempt.requeued(
                 outcome, job, "NOT_STARTED", end, stamp, not_before_ms=again_ms, attempts=attempts
             )
-        elif ended.fault in (Fault.SHIM_LOST, Fault.MACHINE_LOST):
+        elif ended.fault in NOT_ITS_FAULT:
             over = attempt.lost(outcome, job, ended.error or str(ended.fault), state, stamp, end)
         elif is_revoked and lease is not None:
             stood = stood_ms(lease, stamp.now_ms)

@@ -265,7 +265,7 @@ class Supervisor:
         if not events:
             self.leases.line.dispatch()  # The store takes writes again.
             if self.jobs is not None:
-                self.leases.spawn(self.jobs.recovered())
+                self.jobs.store_is_back()
         self.on_change(events, False)
 
 

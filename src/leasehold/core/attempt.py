@@ -21,6 +21,9 @@ LOSSES_FREE = 3
 PAST_MAX = 20
 """Attempts that a job remembers; the oldest go first."""
 
+NOT_STARTED_MS = 10_000
+"""How long a command waits that could not be started for want of something of the machine's."""
+
 ERROR_MAX = 500
 """Letters of an error that an attempt which is over keeps."""
 
@@ -176,9 +179,17 @@ def back_off_ms(job: Job, seed: int) -> int:
 
     Jobs that fail in one decision have one seed: their numbers set them apart.
     """
+    return ((seed << 1 ^ job.number * SPREAD) & MASK) * (_back_off_most_ms(job) + 1) >> 64
+
+
+def _back_off_most_ms(job: Job) -> int:
     retry = job.terms.retry
-    most = min(retry.cap_ms, retry.base_ms << min(40, max(0, job.attempts - 1)))
-    return ((seed << 1 ^ job.number * SPREAD) & MASK) * (most + 1) >> 64
+    return min(retry.cap_ms, retry.base_ms << min(40, max(0, job.attempts - 1)))
+
+
+def longest_wait_ms(job: Job) -> int:
+    """How long a job that goes back into the line may be kept from starting, at most."""
+    return max(NOT_STARTED_MS, _back_off_most_ms(job))
 
 
 def more_memory(job: Job, end: End, state: State, reserve_bytes: int) -> int:

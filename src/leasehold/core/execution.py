@@ -6,6 +6,7 @@ generation fences it (LEASE-27).
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
 
 from leasehold.core import attempt, capacity, order
@@ -206,7 +207,10 @@ def release(
     for lease_id in job.leases:
         lease = state.leases.get(lease_id)
         if lease is not None and lease.job == job.number:
-            join(outcome, life.release(state, lease, stamp, settings, usage, note, settled=job.number))
+            over = life.release(
+                state, lease, stamp, settings, usage, note, settled=job.number, flows=outcome.flows
+            )
+            join(outcome, over)
 
 
 def charge_flows(
@@ -217,14 +221,8 @@ def charge_flows(
         return
     for ask, expected_ms, real_ms in work.values():
         cost = capacity.dominant_share_cost(ask.charge, state.view.totals)
-        for flow in order.corrected(
-            {**state.flows, **outcome.flows} if outcome.flows else state.flows,
-            ask,
-            cost,
-            expected_ms,
-            real_ms,
-            settings.line,
-        ):
+        flows = ChainMap(outcome.flows, state.flows)
+        for flow in order.corrected(flows, ask, cost, expected_ms, real_ms, settings.line):
             outcome.flows[flow.key] = flow
     outcome.changes.extend(Change(FLOWS, key, flow) for key, flow in outcome.flows.items())
 

@@ -123,7 +123,7 @@ def _live_of(state: State, key: tuple[str, str, str]) -> Filed | None:
     return None if number is None else Filed(number, state.jobs[number].state, existing=True)
 
 
-def _lane_key(draft: Draft, now_ms: int, wall_ms: int) -> int:
+def _lane_key(draft: Draft | Job, now_ms: int, wall_ms: int) -> int:
     """The deadline that orders it within its lane, on the ledger's clock; 0: none (QUEUE-6, 19)."""
     by_ms = draft.deadline_wall_ms
     if draft.terms.time_sensitive and draft.anyway_wall_ms:
@@ -155,10 +155,10 @@ def prioritise(
     outcome = Outcome()
     if terms.key not in state.terms:
         outcome.changes.append(Change(TERMS, terms.key, terms))
-    age_ms = stamp.wall_ms - job.since_wall_ms
-    due_ms = order.static_due(terms.ask, stamp.now_ms - age_ms, settings.line)
-    if job.deadline_wall_ms:
-        due_ms = min(due_ms, stamp.now_ms + job.deadline_wall_ms - stamp.wall_ms)
+    age_ms = max(0, stamp.wall_ms - job.since_wall_ms)
+    due_ms = order.static_due(
+        terms.ask, stamp.now_ms - age_ms, settings.line, _lane_key(job, stamp.now_ms, stamp.wall_ms)
+    )
     changed = with_(job, terms=state.terms.get(terms.key, terms), due_ms=due_ms)
     outcome.changes.append(Change(JOBS, job.number, changed))
     attempt.event(outcome, "JobPrioritised", job, stamp, actor, priority=terms.ask.priority.name)
@@ -180,7 +180,10 @@ def cancel(
         outcome.answer = attempt.ended(outcome, job, JobState.CANCELED, End(sentence), stamp, actor)
         for lease in own:
             usage = lease.usage
-            join(outcome, life.release(state, lease, stamp, settings, usage, sentence, settled=job.number))
+            over = life.release(
+                state, lease, stamp, settings, usage, sentence, settled=job.number, flows=outcome.flows
+            )
+            join(outcome, over)
         return outcome
     if job.cancel:
         outcome.answer = job

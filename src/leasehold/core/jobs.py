@@ -17,6 +17,9 @@ from leasehold.model.job import Job, JobState
 from leasehold.model.lease import Ask
 from leasehold.model.line import Waiter
 
+BLOCK_BITS = 10
+"""So many consecutive numbers, as a power of two, are a block: the list of jobs goes from block to block."""
+
 Unique = tuple[str, str, str]
 """Tenant, job type, key."""
 
@@ -41,6 +44,7 @@ class Jobs:
 
     __slots__ = (
         "_lifted",
+        "blocks",
         "by_lease",
         "bytes",
         "dependants",
@@ -61,6 +65,8 @@ class Jobs:
 
     def __init__(self, line: Line[Waiter | Job | Entry]) -> None:
         self.line = line
+        self.blocks: dict[int, int] = {}
+        """How many live jobs a block of numbers has."""
         self.by_lease: dict[str, dict[int, None]] = {}
         self.unique: dict[Unique, int] = {}
         self.dependants: dict[int, dict[int, None]] = {}
@@ -87,8 +93,12 @@ class Jobs:
         stood = old is not None and old.number in self.line
         if old is not None:
             self._out(old)
+            if new is None:
+                _down(self.blocks, old.number >> BLOCK_BITS)
         if new is not None:
             self._in(new, stood)
+            if old is None:
+                _up(self.blocks, new.number >> BLOCK_BITS)
             if self.over:  # It lives again: its end was taken back, or somebody tries it again.
                 self.over.pop(new.number, None)
 

@@ -26,6 +26,7 @@ from leasehold.model.lease import (
     Process,
     Usage,
 )
+from leasehold.model.line import Flow
 from leasehold.model.settings import PolicySettings
 
 RUNNER = "runner"
@@ -100,10 +101,7 @@ def _grant_details(ask: Ask, token: int) -> dict[str, object]:
 
 
 def own(state: State, lease_id: str, principal: str, *, token: int | None, any_holder: bool = False) -> Lease:
-    """The live lease that a call is about.
-
-    LEASE-12's answers: 404 unknown, 403 another's, 410 ended, 409 stale token.
-    """
+    """The live lease that a call is about (LEASE-12: 404, 403 another's, 410 ended, 409 stale token)."""
     lease = state.leases.get(lease_id) or state.ended.get(lease_id)
     if lease is None:
         raise NotFound(f"no lease {lease_id} is known; see `leasehold get leases`", lease_id=lease_id)
@@ -206,13 +204,15 @@ def release(
     note: str,
     *,
     settled: int = 0,
+    flows: dict[str, Flow] | None = None,
 ) -> Outcome:
     """The holder is done: the charge falls, once. Answer: the ended lease.
 
-    `settled` is the number of the job whose end the caller has decided already.
+    `settled` is the number of the job whose end the caller has decided already; `flows` are those that the
+    same decision has changed before, and gets those that this changes.
     """
     to = LeaseState.REVOKED if lease.state is LeaseState.REVOKED else LeaseState.RELEASED
-    return _finish(state, lease, to, stamp, settings, note or "released by its holder", usage, settled)
+    return _finish(state, lease, to, stamp, settings, note or "released by its holder", usage, settled, flows)
 
 
 def revoke(
@@ -239,10 +239,7 @@ def revoke(
 
 
 def due(state: State, lease: Lease, stamp: Stamp, settings: PolicySettings, *, work_lives: bool) -> Outcome:
-    """The deadline of a lease has come (LEASE-10, 13, 22).
-
-    It falls silent while its work lives, else it ends.
-    """
+    """The deadline of a lease has come: silent while its work lives, else ended (LEASE-10, 13, 22)."""
     if lease.state is LeaseState.REVOKING:
         if not work_lives:
             return _finish(state, lease, LeaseState.REVOKED, stamp, settings, lease.revoke_note)
@@ -320,11 +317,9 @@ def _finish(
     reason: str,
     usage: Usage | None = None,
     settled: int = 0,
+    flows: dict[str, Flow] | None = None,
 ) -> Outcome:
-    """End a lease.
-
-    The record leaves the live part, its flows are corrected by what it really took (QUEUE-6).
-    """
+    """End a lease: it leaves the live part, its flows are corrected by what it really took (QUEUE-6)."""
     changed = lease if lease.state is to else _move(lease, to)
     usage = usage if usage is not None else lease.usage
     reason = enforce.told(reason, usage.memory_kills, lease.binding.limits)
@@ -341,10 +336,11 @@ def _finish(
     outcome.changes.append(Change(LEASES, lease.lease_id, changed, finished=True))
     if state.view is not None and lease.ask.charge.is_work:
         cost = capacity.dominant_share_cost(lease.ask.charge, state.view.totals)
-        for flow in order.corrected(
-            state.flows, lease.ask, cost, lease.ask.expected_ms, ran_ms, settings.line
-        ):
+        known = ChainMap(flows, state.flows) if flows else state.flows
+        for flow in order.corrected(known, lease.ask, cost, lease.ask.expected_ms, ran_ms, settings.line):
             outcome.changes.append(Change(FLOWS, flow.key, flow))
+            if flows is not None:
+                flows[flow.key] = flow
     details = {"ran_ms": ran_ms, "reason": reason, "holder": lease.ask.holder}
     outcome.events.append(
         Event(f"Lease{to.capitalize()}", lease.lease_id, stamp.wall_ms, lease.ask.principal, details=details)

@@ -7,7 +7,7 @@ about 75 bytes, its record apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Generic, TypeVar
 
 from leasehold.core import order
@@ -184,6 +184,33 @@ class Line(Generic[Entry]):
                 return position
             walk.take()
         return max(EXACT_PLACES + 1, 1 + self._due_before(mine.due_ms, number))
+
+    def positions(
+        self,
+        numbers: Collection[int],
+        flows: order.Flows,
+        settings: LineSettings,
+        *,
+        now_ms: int = 0,
+        cost: Callable[[Charge], int] = plain_cost,
+    ) -> dict[int, int]:
+        """As `position`, of all of these that stand in line, by one walk."""
+        wanted = {number for number in numbers if number in self.entries}
+        found: dict[int, int] = {}
+        walk = self.walk(flows, settings, now_ms, cost)
+        for position in range(1, EXACT_PLACES + 1):
+            if len(found) == len(wanted):
+                return found
+            entry = walk.next()
+            if entry is None:
+                return found | dict.fromkeys(wanted - found.keys(), position)
+            if entry.number in wanted:
+                found[entry.number] = position
+            walk.take()
+        for number in wanted - found.keys():
+            due_ms = self.entries[number].due_ms
+            found[number] = max(EXACT_PLACES + 1, 1 + self._due_before(due_ms, number))
+        return found
 
     def _due_before(self, due_ms: int, number: int) -> int:
         """How many in all rows have a static key before this one."""

@@ -16,6 +16,7 @@ from typing import Any
 from leasehold.model.errors import InvariantBroken, LeaseEnded, LeaseholdError, NotFound, Unavailable
 from leasehold.model.lease import LeaseState
 from leasehold.model.principal import Principal
+from leasehold.ports.store import StoreError
 from leasehold.testing.faults import Kind
 from leasehold.testing.simulated_ground import Ground
 from leasehold.testing.simulated_server import SimulatedServer
@@ -109,7 +110,7 @@ class Network:
     def _answer(self, caller: str, done: asyncio.Task[Any], reply: asyncio.Future[Any]) -> None:
         self._open.pop(reply, None)
         error = None if done.cancelled() else done.exception()
-        if error is not None and not isinstance(error, LeaseholdError):
+        if error is not None and not isinstance(error, LeaseholdError | StoreError):
             self._model.fail("INV-9", f"a call raised {error!r}")
         if done.cancelled() or self._lost(caller):
             return

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from leasehold.control.demand import Taker
+import msgspec
+
+from leasehold.control.demand import Taker, Wants
 from leasehold.control.drafts import Users
 from leasehold.control.job import JobService
 from leasehold.control.line import plan_now
 from leasehold.control.runner import AT_ONCE_MAX, RunnerService
 from leasehold.control.supervisor import Supervisor
-from leasehold.core.state import State
+from leasehold.core.state import Stamp, State
+from leasehold.model.errors import LeaseholdError
 from leasehold.model.lease import Process
 from leasehold.model.line import Waiter
+from leasehold.model.principal import Principal
 from leasehold.model.run import Command, Fault, RunKey, Started
 from leasehold.ports.runner import OnEnded, RunFailed
 from leasehold.ports.store import Batch
@@ -22,12 +26,20 @@ from leasehold.testing.model_of_jobs import JobModel
 from leasehold.testing.simulated_server import SimulatedServer
 from leasehold.testing.simulated_world import World
 from leasehold.testing.virtual_loop import Life, Program, VirtualLoop
+from leasehold.wire import claim as claim_wire
 
 UID = 1000
 WAKES_MS = 1_000
 """A call that is held open for jobs gets one that fits within this (QUEUE-8)."""
 
 INDEXES_S = 2.0
+
+
+class HeldClaim(msgspec.Struct, frozen=True):
+    """A call under a session that is held open for jobs."""
+
+    principal: Principal
+    body: claim_wire.Claim
 
 
 class Machine(FakeMachine):
@@ -37,6 +49,8 @@ class Machine(FakeMachine):
         super().__init__(world.machine.wall_ms)
         self._world = world
         self.runs_begun = 0
+        self.filed: dict[RunKey, Command] = {}
+        """Ordered, and not begun yet: a server that dies here leaves them so."""
 
     def processes(self, command: Command) -> tuple[Process, Process]:
         living = self._world.processes
@@ -47,9 +61,17 @@ class Machine(FakeMachine):
             same = key.number == command.key.number and key.member == command.key.member
             if same and other.started.ended is None:
                 self._world.model.fail("QUEUE-13", f"{command.key.name} was started while {key.name} runs")
+        self.filed.pop(command.key, None)
         self.runs_begun += 1
         self._world.note(f"run {command.key.name}")
         return super().begin(command)
+
+    def write_off(self) -> None:
+        """Nothing will begin these any more: who ordered them has died."""
+        for key, command in list(self.filed.items()):
+            del self.filed[key]
+            run = self.runs[key] = Run(command, *self.processes(command), self.wall_ms())
+            self.over(run, None, "", Fault.NOT_STARTED, "nothing had taken it up when the server ended")
 
     def over(self, run: Run, code: int | None, signal: str, fault: Fault | None, error: str) -> None:
         if run.started.ended is not None:
@@ -76,6 +98,7 @@ class SimulatedRunner(FakeRunner):
         def tell(key: RunKey, ended: object) -> None:
             loop.call_soon(on_ended, key, ended, context=context)
 
+        self._world.runs.write_off()
         await self._while()
         return await super().attach(tell)
 
@@ -83,6 +106,9 @@ class SimulatedRunner(FakeRunner):
         await self._while()
         if not self._world.calm and self._chance.randrange(40) == 0:
             raise RunFailed("NOT_STARTED", "no processes are left; try again")
+        if command.key not in self._world.runs.runs:
+            self._world.runs.filed[command.key] = command
+            await self._while()
         started = await super().start(command)
         await self._while()
         return started
@@ -112,6 +138,7 @@ class QueueServer(SimulatedServer):
         self.runner = RunnerService(self.leases, self.jobs.demand, self.jobs.cold, self.port, self.jobs.ended)
         self.jobs.runner = self.port
         self._waits: dict[str, int] = {}
+        self.held_claims: dict[str, HeldClaim] = {}
         supervisor = Supervisor(self.leases, ladder=self.ladder, jobs=self.jobs, runner=self.runner)
         reloaded = self.ledger.on_reload
 
@@ -125,12 +152,18 @@ class QueueServer(SimulatedServer):
     def check_wakes(self) -> None:
         """No held call, and not the runner, waits for long beside a job that it could have (QUEUE-8)."""
         now_ms, state = self.boot_ms(), self.ledger.state
+        if self.ledger._writing is not None or not self.ledger._open.is_empty:
+            self._waits.clear()  # Who seems to wait may have been given something just now.
+            return
         could = {}
         round_ = self.jobs.claims.round(self.clock.now_ms())
         plan = plan_now(state, self.ground.settings, self.clock.now_ms(), round_)
         for entry in plan.grants if plan is not None else ():
             if not isinstance(entry, Waiter):
                 could[f"job {entry.number} in line"] = now_ms
+        for name, claim in self.held_claims.items():
+            if self._would_get(claim):
+                could[f"a job in line, under the session of {name},"] = now_ms
         for what in list(self._waits):
             if what not in could:
                 del self._waits[what]
@@ -138,6 +171,20 @@ class QueueServer(SimulatedServer):
             since_ms = self._waits.setdefault(what, now_ms)
             if now_ms - since_ms > WAKES_MS:
                 self.model.fail("QUEUE-8", f"{what} fits somebody who waits, for {now_ms - since_ms} ms")
+
+    def _would_get(self, claim: HeldClaim) -> bool:
+        """Whether this call under a session would be given something, were it to come now."""
+        stamp = Stamp(self.clock.now_ms(), self.clock.wall_ms(), 0, 0)
+        wants = Wants(claim.body.job_types, ())
+        session = claim.body.session
+        assert session is not None
+        try:
+            outcome = self.jobs.claims._decide_under(
+                claim.principal, session, wants, "looks", 1, self.ledger.state, stamp
+            )
+        except LeaseholdError:
+            return False
+        return bool(outcome.answer)
 
     def left(self) -> dict[str, object]:
         """What has leaked, when all is over (INV-8)."""

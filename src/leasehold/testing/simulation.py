@@ -10,8 +10,8 @@ import argparse
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -131,10 +131,25 @@ def recorder(world: World) -> Callable[..., Any]:
     return record
 
 
+WorldT = TypeVar("WorldT", bound=World)
+
+
 def simulate(seed: int) -> Verdict:
     """Run one seed. Nothing outside is touched, and nothing of it is left behind."""
+    return simulated(
+        seed, World, drama, lambda world: {"leases": len(world.model.leases), "starts": world.starts}
+    )
+
+
+def simulated(
+    seed: int,
+    of: Callable[[VirtualLoop, int], WorldT],
+    play: Callable[[WorldT], Coroutine[Any, Any, None]],
+    count: Callable[[WorldT], dict[str, int]],
+) -> Verdict:
+    """Play one seed in a world of that kind; `count` tells how much came of it."""
     loop = VirtualLoop(seed)
-    world = World(loop, seed)
+    world = of(loop, seed)
 
     def unhandled(_loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         error = what.get("exception")
@@ -146,20 +161,20 @@ def simulate(seed: int) -> Verdict:
     structlog.configure(processors=[recorder(world)])
     points.ARMED.clear()
     try:
-        loop.run_until_complete(drama(world))
+        loop.run_until_complete(play(world))
     except Deadlock as error:
         world.model.fail("INV-9", str(error))
     finally:
         points.ARMED.clear()
         structlog.configure(**before)
         close(loop)
-    figures = {"leases": len(world.model.leases), "starts": world.starts, "virtual_s": int(loop.time())}
+    figures = {**count(world), "virtual_s": int(loop.time())}
     return Verdict(seed, tuple(world.model.broken), dict(world.met), world.trace, figures)
 
 
-def sentence(verdict: Verdict) -> str:
+def sentence(verdict: Verdict, program: str = "leasehold.testing.simulation") -> str:
     """A failure in words: the seed, what was found, and how to see it again."""
-    again = f"python -m leasehold.testing.simulation --seed {verdict.seed}"
+    again = f"python -m {program} --seed {verdict.seed}"
     return "\n".join((f"seed {verdict.seed} failed; again: {again}", *verdict.broken))
 
 
@@ -173,7 +188,14 @@ def counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The program: 0 when every seed held."""
-    parser = argparse.ArgumentParser(prog="leasehold.testing.simulation", description=__doc__)
+    return run_seeds("leasehold.testing.simulation", __doc__ or "", simulate, arguments)
+
+
+def run_seeds(
+    program: str, about: str, simulate: Callable[[int], Verdict], arguments: list[str] | None
+) -> int:
+    """Run the seeds that are asked for, and say what came of them."""
+    parser = argparse.ArgumentParser(prog=program, description=about)
     parser.add_argument("--seed", type=int, help="run this one")
     parser.add_argument("--seeds", default="1-10", help="run a range, like 1-500")
     chosen = parser.parse_args(arguments)
@@ -185,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
         verdicts.append(verdict)
         if verdict.broken:
             failed += 1
-            print(sentence(verdict), flush=True)
+            print(sentence(verdict, program), flush=True)
         elif chosen.seed is not None:
             print(f"seed {seed} held: trace {verdict.trace}, {verdict.figures}")
     for kind, number in counts(verdicts).items():

@@ -14,7 +14,7 @@ from leasehold.control import codec, recovery
 from leasehold.core.state import COLD_JOBS, JOBS, State
 from leasehold.model.ids import to_number
 from leasehold.model.job import ENDED, Job, JobState
-from leasehold.ports.store import StoreError
+from leasehold.ports.store import READ_MAX, StoreError
 
 _ID = rb"(job-[0-9a-z]{11})"
 _BETWEEN = rb".{1,24}?"
@@ -83,7 +83,10 @@ class ToldOfJobs:
                 if value is not None:
                     ended[name] = codec.decode(JOBS, str(number), value)
                 cold[name] = codec.store_key(COLD_JOBS, number)
-            rows = await store.read(list(cold.values()))
+            keys = list(cold.values())
+            rows: dict[str, bytes] = {}
+            for at in range(0, len(keys), READ_MAX):
+                rows |= await store.read(keys[at : at + READ_MAX])
         except StoreError as error:
             return [str(error)]
         finally:

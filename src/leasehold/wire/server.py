@@ -29,6 +29,7 @@ class Whoami(msgspec.Struct, omit_defaults=True):
     """`GET /api/whoami`: who the server takes the caller for, and what that one may do.
 
     `holder`: whom its leases are charged to, where that is another name; `token_id`: by which token.
+    `tenant`: whose work its work is.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Whoami(msgspec.Struct, omit_defaults=True):
     uid: int | None = None
     holder: str = ""
     token_id: str = ""
+    tenant: str = "default"
 
 
 class LogLevel(Input, frozen=True):

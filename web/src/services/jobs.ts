@@ -5,7 +5,7 @@ import { call } from "./api";
 const QUEUE = "/api/scheduler/queue";
 export const ROWS = 50;
 const LOG_WAIT_S = 10;
-const LOOKS = 20;
+const LOOKS = 50;
 
 export type Action = "cancel" | "hold" | "resume" | "retry" | "priority" | "pause";
 

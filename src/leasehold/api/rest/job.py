@@ -70,12 +70,16 @@ class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """From where on, how much at most; a negative offset counts from the end. `attempt` 0: the last one's."""
+    """From where on, how much at most; a negative offset counts from the end. `attempt` 0: the last one's.
+
+    `rank`: which member's of a gang.
+    """
 
     offset: Annotated[int, Meta(ge=-(2**53), lt=2**53)] = 0
     limit: Annotated[int, Meta(ge=1, le=4 << 20)] = 65_536
     wait_sec: Annotated[int, Meta(ge=0, le=30)] = 0
     attempt: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    rank: Annotated[int, Meta(ge=0, lt=32)] = 0
 
 
 class PollQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,6 +46,7 @@ async def whoami(call: Call[None, Nothing, Nothing]) -> Whoami:
         uid=me.uid,
         holder=me.holder,
         token_id=me.token_id,
+        tenant=me.tenant,
     )
 
 

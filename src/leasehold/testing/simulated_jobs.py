@@ -1,0 +1,162 @@
+"""Jobs, workers and commands under virtual time and seeded faults (PROVE-3): one seed, one run, one verdict.
+
+python -m leasehold.testing.simulated_jobs --seed 17        # one run, with what was found
+python -m leasehold.testing.simulated_jobs --seeds 1-500    # many, with how often each fault was met
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from leasehold.core.attempt import job_id
+from leasehold.model.job import JobState
+from leasehold.testing.faults import plan
+from leasehold.testing.injection import Injection
+from leasehold.testing.queue_callers import Held, Person, SessionWorker, Submitter, Worker, number_of
+from leasehold.testing.simulated_queue import QueueWorld
+from leasehold.testing.simulation import (
+    CALM_S_MAX,
+    FAULTS_LEAST,
+    ROUGH_MS,
+    Verdict,
+    calm_down,
+    run_seeds,
+    simulated,
+)
+from leasehold.wire import claim as claim_wire
+
+CALLS_EACH = 8
+LEFT_S = 120
+"""After this everything that nobody renews has ended."""
+
+
+class JobsWorld(QueueWorld):
+    """With what callers have heard, and who works on what."""
+
+    def __init__(self, *what: object) -> None:
+        super().__init__(*what)  # type: ignore[arg-type]
+        self.told: set[str] = set()
+        self.excused: set[str] = set()
+        """Jobs that somebody has cancelled: who does not hear of it in its grace may work on for a while."""
+        self.at_work: dict[str, tuple[str, Held]] = {}
+
+    def works_on(self, worker: str, held: Held) -> None:
+        """A worker takes a job up: nobody else relies on having it (QUEUE-13)."""
+        other = self.at_work.get(held.job_id)
+        now_ms = self.machine.boot_ms()
+        if other is not None and other[1].until_ms > now_ms and held.job_id not in self.excused:
+            self.model.fail(
+                "QUEUE-13",
+                f"{held.job_id} is worked on by {worker} (generation {held.generation}) and {other[0]} "
+                f"({other[1].generation}, until {other[1].until_ms})",
+            )
+        self.at_work[held.job_id] = (worker, held)
+
+    def stopped(self, held: Held) -> None:
+        """Its worker does not work on it any more."""
+        mine = self.at_work.get(held.job_id)
+        if mine is not None and mine[1] is held:
+            del self.at_work[held.job_id]
+
+    def may_be_taken(self, worker: str, item: claim_wire.CompletionItem, state: str) -> None:
+        """An attempt that its worker had given up was completed: fine where nobody else has had it since."""
+        number = number_of(item.job_id)
+        job = self.jobs.ended.get(number) or self.jobs.live.get(number)
+        if job is None or job.generation != item.generation:
+            has = job.generation if job is not None else None
+            self.model.fail(
+                "INV-3", f"{worker} completed generation {item.generation} of {item.job_id}: it has {has}"
+            )
+
+
+async def drama(world: JobsWorld) -> None:
+    """The rough part, the calm part, and the end."""
+    chance = world.chance("plan")
+    await world.start_server()
+    submitters = [Submitter(world, f"c{number}", CALLS_EACH) for number in range(3)]
+    workers = [Worker(world, f"c{number}") for number in (3, 4)]
+    sessions = [SessionWorker(world, f"c{number}") for number in (5, 6)]
+    person = Person(world, "c7")
+    tasks = {asyncio.create_task(each.run(), name=each.name) for each in submitters}
+    beside = [asyncio.create_task(each.run(), name=each.name) for each in (*workers, *sessions, person)]
+    beside += [asyncio.create_task(world.measure()), asyncio.create_task(world.audit())]
+    injection = Injection(world)
+    faults = plan(chance, ROUGH_MS, FAULTS_LEAST + chance.randrange(8))
+    injected = [asyncio.create_task(injection.inject(fault)) for fault in faults]
+    for fault in injected:
+        await fault
+    await asyncio.sleep(max(0.0, ROUGH_MS / 1000 - world.loop.time()))
+    calm_down(world)
+    await until_served(world, tasks)
+    for task in (*tasks, *beside):
+        task.cancel()
+    for task in (*tasks, *beside):
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise task.exception() or AssertionError
+    if not world.model.broken:
+        await asyncio.sleep(LEFT_S)
+        nothing_left(world)
+
+
+async def until_served(world: JobsWorld, tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until all have handed over what they had, and every job has ended."""
+    end_s = world.loop.time() + CALM_S_MAX
+    while world.loop.time() < end_s and not world.model.broken:
+        if all(task.done() for task in tasks) and not world.jobs.live:
+            return
+        await asyncio.sleep(1)
+    if not world.model.broken:
+        left = [
+            f"{job_id(job.number)} {job.state} {job.terms.ask.job_type}" for job in world.jobs.live.values()
+        ]
+        busy = sorted(task.get_name() for task in tasks if not task.done())
+        world.model.fail("QUEUE-7", f"never served: {left[:5]} of {len(left)}, {busy}")
+
+
+def nothing_left(world: JobsWorld) -> None:
+    """Each job that somebody was told of has ended, each command is over, nothing has leaked (INV-8)."""
+    for name in sorted(world.told):
+        if number_of(name) not in world.jobs.ended:
+            world.model.fail("QUEUE-13", f"{name} was acknowledged, and is gone")
+    for key, run in sorted(world.runs.runs.items()):
+        job = world.jobs.ended.get(key.number)
+        if run.started.ended is None:
+            world.model.fail(
+                "QUEUE-13", f"{key.name} runs on, and its job is {job.state if job else 'unknown'}"
+            )
+        elif not run.kept:
+            world.model.fail("QUEUE-15", f"{key.name} was never filed away")
+        if job is not None and job.state is JobState.DONE and job.generation == key.generation:
+            ended = run.started.ended
+            if ended is not None and ended.exit_code != 0:
+                world.model.fail("QUEUE-15", f"{key.name} ended with {ended.exit_code}, and its job is DONE")
+    if world.server is None:
+        return world.model.fail("INV-9", "no server runs at the end")
+    for what, names in {**world.server.left(), "leases": sorted(world.server.ledger.state.leases)}.items():
+        if names:
+            world.model.fail("INV-8", f"{what} left at the end: {names}")
+    return None
+
+
+def simulate(seed: int) -> Verdict:
+    """Run one seed. Nothing outside is touched, and nothing of it is left behind."""
+    return simulated(
+        seed,
+        JobsWorld,
+        drama,
+        lambda world: {
+            "jobs": len(world.jobs.ended),
+            "runs": world.runs.runs_begun,
+            "starts": world.starts,
+        },
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program: 0 when every seed held."""
+    return run_seeds("leasehold.testing.simulated_jobs", __doc__ or "", simulate, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
