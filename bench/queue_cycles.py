@@ -61,7 +61,7 @@ class Side(NamedTuple):
 OURS = {
     "http_1000": Side(()),
     "http_1000_after": Side(("--after",)),
-    "http_100": Side(("--batch", "100", "--submits", "1"), submitters=4, workers=4),
+    "http_100": Side(("--batch", "100", "--submits", "1"), submitters=6, workers=6),
     "http_own_leases": Side(("--batch", "20", "--own-leases", "--submits", "1"), submitters=8, workers=8),
 }
 """Beside the first: claimed only when all is submitted; smaller batches; a lease and a token for each job."""

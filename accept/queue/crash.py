@@ -19,7 +19,8 @@ from typing import Any
 
 from accept.harness import check, expect
 from accept.product import Product, Server, until
-from accept.queue.callers import QUEUE, Books, Caller, Commands, SessionWorker, Submitter, Worker
+from accept.queue.callers import QUEUE, Books, Caller, Commands, Submitter
+from accept.queue.workers import SessionWorker, Worker
 from leasehold.shim import layout
 
 KILLS = 100

@@ -98,7 +98,7 @@ def _cycles(product: Product) -> Measured:
     "Durable submit → dispatch → complete of 1 KiB jobs: at least 7,000/s in batches through HTTP, and faster than "
     "the fastest durable Python peer's whole cycle in the same run (preset `always`; beside it `server` under `run`)",
     command='make bench ARGS="queue_cycles --rounds 3"',
-    budget_s=480,
+    budget_s=240,
 )
 def jobs_http(product: Product) -> str:
     """Also claimed after all is submitted, in batches of 100, and with a lease for each job."""
@@ -115,7 +115,7 @@ def jobs_http(product: Product) -> str:
     "figure.jobs_service",
     "Durable submit → dispatch → complete of 1 KiB jobs: at least 10,000/s (aim: 15,000) through the Python service layer",
     command='make bench ARGS="queue_cycles --rounds 3"',
-    budget_s=480,
+    budget_s=240,
 )
 def jobs_service(product: Product) -> str:
     """The same rounds' other side; where `figure.jobs_http` has run, nothing is run again."""
@@ -130,7 +130,7 @@ def jobs_service(product: Product) -> str:
     "figure.job_start",
     "Idle submit → start under 10 ms p50 and 30 ms p99, beside the peers",
     command='make bench ARGS="queue_start --rounds 2"',
-    budget_s=300,
+    budget_s=180,
 )
 def job_start(product: Product) -> str:
     """Under a session's lease, and with a lease of its own for each job; flushes are counted."""
@@ -145,7 +145,7 @@ def job_start(product: Product) -> str:
     "With 1,000,000 jobs of 1 KiB waiting: decide and apply at most 2 × that with 1,000 and under 200 µs p99, "
     "no pause over 50 ms, under 800 MiB, restart under 15 s",
     command="make bench ARGS=queue_waiting",
-    budget_s=420,
+    budget_s=240,
 )
 def jobs_waiting(product: Product) -> str:
     """In process, then over HTTP, then stopped and started on the same data."""
@@ -160,7 +160,7 @@ def jobs_waiting(product: Product) -> str:
     "figure.jobs_slow_disk",
     "All of it also on a slow disk, where each flush of every program waits 3.3 ms, beside the same peers (reported)",
     command='make bench ARGS="queue_slow --rounds 1"',
-    budget_s=300,
+    budget_s=240,
 )
 def jobs_slow_disk(product: Product) -> str:
     """Nothing is judged but that everything ends, and each job once."""

@@ -18,7 +18,7 @@ from leasehold.core.state import Outcome
 from leasehold.model.job import Job
 from leasehold.testing.simulated_jobs import simulate
 
-SEEDS = 40
+SEEDS = 150
 Patch = pytest.MonkeyPatch
 
 
@@ -117,7 +117,7 @@ PLANTED: dict[Callable[[Patch], None], tuple[str, ...]] = {
 @pytest.mark.requirement("PROVE-3")
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_found(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
-    """Within forty seeds some model tells of it, and names the rule that it breaks."""
+    """Within 150 seeds some model tells of it, and names the rule that it breaks."""
     plant(monkeypatch)
     for seed in range(1, SEEDS + 1):
         found = simulate(seed).broken

@@ -215,7 +215,7 @@ def test_a_command_that_was_being_started_as_the_server_died_is_started_by_the_n
         while not scene.world.runs.filed:
             await scene.world.sleep(1)
         await scene.crash()
-        await scene.wait(3)
+        await scene.wait(15)
         over = await scene.job(job)
         assert (over.state, over.attempts, scene.world.runs.runs_begun) == (JobState.DONE, 1, 1)
 

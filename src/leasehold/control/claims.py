@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from leasehold.control import views
 from leasehold.control.cold import ColdParts
 from leasehold.control.demand import Demand, Round, Taker, Wants
 from leasehold.control.live import LiveLeases
@@ -322,7 +323,7 @@ def claimed(job: Job, spec: Any, *, own: bool) -> wire.Claimed:
         job.lease_id if own else "",
         job.token if own else 0,
         job.attempts,
-        None,
+        views.rfc3339(job.deadline_wall_ms) if job.deadline_wall_ms else None,
         terms.max_runtime_ms // 1000 or None,
         job.memory_bytes or None,
         dict(terms.labels),

@@ -160,8 +160,14 @@ class JobService:
     # -- looking
 
     async def get(self, principal: Principal, ident: str) -> wire.JobOut:
-        """One job as it is now, live or ended, with its place and what it waits for."""
-        return await self._now(number_of(ident))
+        """One job as it is now, live or ended, with its place and what it waits for.
+
+        What it was given and what it gave is its owner's, and theirs who may manage others' jobs.
+        """
+        out = await self._now(number_of(ident))
+        if not (out.holder == principal.acts_as or principal.may("job:manage")):
+            out.payload, out.result, out.command, out.cwd = None, None, [], ""
+        return out
 
     async def _now(self, number: int) -> wire.JobOut:
         job = await self.find(number)

@@ -101,6 +101,8 @@ class Results:
             mine = lease is not None and lease.job == job.number
             ended = execution.complete(state, job, item.outcome, end, stamp, self._settings(), outcome)
         except LeaseholdError as error:
+            if _was_told(job, item):
+                return wire.Completed(item.job_id, str(job.state))
             return wire.Completed(item.job_id, code=error.code, detail=error.message)
         seen.add(number)
         over.append(ended)
@@ -133,6 +135,12 @@ class Results:
 _RAISED: dict[str, type[LeaseholdError]] = {
     error.code: error for error in (NotFound, NotPermitted, StaleToken, Invalid)
 }
+
+
+def _was_told(job: Job, item: wire.CompletionItem) -> bool:
+    """Whether this is the outcome of its last attempt again, after which it went back into the line."""
+    last = job.past[-1] if job.past else None
+    return last is not None and (last.generation, last.outcome) == (item.generation, item.outcome)
 
 
 def _end_of(item: wire.Completion) -> End:

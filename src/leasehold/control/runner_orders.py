@@ -12,8 +12,8 @@ from leasehold.model.lease import UNLIMITED, Lease, Limits, Usage
 from leasehold.model.run import Command, Ended, Fault, RunKey, Started
 from leasehold.wire.job import ExecIn
 
-NOT_ITS_FAULT = frozenset({Fault.SHIM_LOST, Fault.MACHINE_LOST, Fault.NOT_STARTED})
-"""It was lost, or nothing of it ever ran: no attempt, until that has happened too often (QUEUE-11)."""
+NOT_ITS_FAULT = frozenset({Fault.SHIM_LOST, Fault.MACHINE_LOST})
+"""Not the fault of its job, until that has happened too often (QUEUE-11)."""
 
 NEVER_AGAIN = frozenset({Fault.NOT_FOUND, Fault.NOT_EXECUTABLE, Fault.NO_FOLDER})
 """Another attempt would end the same."""

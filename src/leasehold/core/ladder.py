@@ -250,7 +250,10 @@ def _up(leases: list[Lease], memory: Memory, now_ms: int) -> list[Step]:
     ripe = [
         (lease.brake.since_ms, lease.token, lease)
         for lease in leases
-        if lease.brake is not None and not lease.brake.by and now_ms - lease.brake.since_ms >= STANDS_MS
+        if lease.brake is not None
+        and not lease.brake.by
+        # A time to come: the clock was set back while no server ran, and this one follows it.
+        and not 0 <= now_ms - lease.brake.since_ms < STANDS_MS
     ]
     if ripe:
         lease = min(ripe)[2]

@@ -30,8 +30,7 @@ from leasehold.ports.store import StoreError
 from leasehold.testing import edge
 from leasehold.testing.callers import USER
 from leasehold.testing.edge import Lost
-from leasehold.testing.simulated_queue import UID, HeldClaim, QueueServer
-from leasehold.wire import claim as claim_wire
+from leasehold.testing.simulated_queue import UID, QueueServer
 from leasehold.wire import job as wire
 from leasehold.wire import lease as lease_wire
 
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 
 VERBS = USER | {"job:submit", "job:work", "job:cancel", "job:manage", "job:read"}
 KINDS = ("own", "session")
-CLAIM_MAX = 4
-SESSION_UNITS = 20
-CONCURRENCY = 4
 
 Ask = Callable[[QueueServer], Awaitable[Any]]
 
@@ -102,7 +98,7 @@ class Submitter(QueueCaller):
             body = wire.Submit(jobs=jobs)
 
             async def submit(server: QueueServer, body: Any = body, key: str = key) -> Any:
-                digest = repr(body).encode()[:64]
+                digest = msgspec.json.encode(body)[:64]
                 answer = await server.jobs.submit(self.me, body, idempotency_key=key, body_hash=digest)
                 for taken in answer.jobs:
                     if taken.job_id:
@@ -157,262 +153,6 @@ class Submitter(QueueCaller):
         return body
 
 
-class Held(msgspec.Struct):
-    """A job as its worker knows it. `until_ms` is how long it relies on it (true time)."""
-
-    job_id: str
-    generation: int
-    token: int
-    lease_id: str
-    until_ms: int
-    done_ms: int
-    stop: bool = False
-
-
-class Worker(QueueCaller):
-    """Claims, renews, works for a while, says how it went until that is answered; some just vanish."""
-
-    kind = "own"
-
-    def __init__(self, world: JobsWorld, name: str) -> None:
-        super().__init__(world, name)
-        self.me = Principal(f"worker:{name}", "worker", VERBS, local=True, uid=UID)
-        self.held: dict[str, Held] = {}
-        self.old: list[claim_wire.CompletionItem] = []
-        self.gone: set[str] = set()
-
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(self.chance.choice((0.01, 0.1, 1.0)))
-            if len(self.held) < CLAIM_MAX:
-                await self._claim()
-            await self.renew()
-            await self._finish_due()
-            if self.old and self.chance.randrange(4) == 0:
-                await self._lie(self.chance.choice(self.old))
-
-    def session(self) -> claim_wire.SessionIn | None:
-        """The session's lease, for who has one."""
-        return None
-
-    async def _claim(self) -> None:
-        wait_s = self.chance.choice((0, 0, 1, 5, 20)) if not self.held else 0
-        body = claim_wire.Claim(
-            max=self.chance.choice((1, 2, CLAIM_MAX)),
-            job_types=[self.kind],
-            wait_sec=wait_s,
-            worker_id=self.name,
-            session=self.session(),
-            known=self.chance.choice(([*self.held, *self.gone], None)),
-        )
-        sent_ms = self.world.machine.boot_ms()
-
-        async def claim(server: QueueServer) -> Any:
-            if body.session is not None:
-                server.held_claims[self.name] = HeldClaim(self.me, body)
-            try:
-                answer = await server.jobs.claim(self.me, body)
-            finally:
-                server.held_claims.pop(self.name, None)
-            for job in answer.jobs:
-                token = job.fencing_token or answer.fencing_token
-                self.world.jobs.told_handed(number_of(job.job_id), job.generation, token)
-            return answer
-
-        try:
-            answer = await self.call(claim, edge.PATIENCE_S + wait_s)
-        except (LeaseEnded, NotFound, StaleToken, NotPermitted):
-            self.session_lost()
-            return
-        except (Lost, LeaseholdError):
-            return
-        for job in answer.jobs:
-            self._take(job, answer, sent_ms)
-
-    def session_lost(self) -> None:
-        """There is none."""
-
-    def trusted_until_ms(self, sent_ms: int, answer: claim_wire.ClaimOut) -> int:
-        return sent_ms + int(answer.ttl_sec * 1000)
-
-    def _take(self, job: claim_wire.Claimed, answer: claim_wire.ClaimOut, sent_ms: int) -> None:
-        now_ms = self.world.machine.boot_ms()
-        work_ms = self.chance.choice((0, 0, 50, 2_000, 20_000, 50_000))
-        held = Held(
-            job.job_id,
-            job.generation,
-            job.fencing_token or answer.fencing_token,
-            job.lease_id or answer.lease_id,
-            self.trusted_until_ms(sent_ms, answer),
-            now_ms + work_ms,
-        )
-        if held.until_ms <= now_ms:
-            return  # The answer was so late that it can't rely on it.
-        self.gone.discard(job.job_id)
-        self.held[job.job_id] = held
-        self.world.works_on(self.name, held)
-
-    async def renew(self) -> None:
-        """Each lease of a job is renewed by itself."""
-        for held in list(self.held.values()):
-            sent_ms = self.world.machine.boot_ms()
-            if held.until_ms - sent_ms > 20_000:
-                continue
-            beat = lease_wire.Heartbeat(held.token)
-            lease_id = held.lease_id
-            try:
-                answer = await self.call(
-                    lambda server, i=lease_id, b=beat: server.leases.heartbeat(self.me, i, b)
-                )
-            except (LeaseEnded, NotFound, StaleToken, NotPermitted):
-                self._drop(held)
-                continue
-            except (Lost, LeaseholdError):
-                if self.world.machine.boot_ms() >= held.until_ms:
-                    self._drop(held)
-                continue
-            if answer.action == "stop":
-                held.stop = True
-            else:
-                held.until_ms = max(held.until_ms, sent_ms + int(answer.limits.ttl_sec * 1000))
-
-    def _drop(self, held: Held) -> None:
-        self.held.pop(held.job_id, None)
-        self.world.stopped(held)
-        self.old.append(self._item(held, "DONE"))
-
-    async def _finish_due(self) -> None:
-        now_ms = self.world.machine.boot_ms()
-        for held in list(self.held.values()):
-            if held.until_ms <= now_ms:
-                self._drop(held)
-        due = [held for held in self.held.values() if held.stop or held.done_ms <= now_ms]
-        if not due:
-            return
-        for held in due:
-            self.world.stopped(held)
-        if self.chance.randrange(15) == 0:
-            self._vanish(due)
-            return
-        items = []
-        for held in due:
-            del self.held[held.job_id]
-            how = "FAILED" if held.stop else self.chance.choices(("DONE", "FAILED", "RETURNED"), (8, 2, 1))[0]
-            items.append(self._item(held, how))
-        await self._tell(items)
-
-    def _vanish(self, due: list[Held]) -> None:
-        """It has died with these: its leases lapse."""
-        for held in due:
-            del self.held[held.job_id]
-            self.gone.add(held.job_id)
-            self.old.append(self._item(held, "DONE"))
-
-    @staticmethod
-    def _item(held: Held, how: Any) -> claim_wire.CompletionItem:
-        return claim_wire.CompletionItem(
-            job_id=held.job_id, generation=held.generation, fencing_token=held.token, outcome=how
-        )
-
-    async def _tell(self, items: list[claim_wire.CompletionItem]) -> None:
-        body = claim_wire.Complete(items)
-
-        async def complete(server: QueueServer) -> Any:
-            answer = await server.jobs.complete_many(self.me, body)
-            for item, one in zip(items, answer.items, strict=True):
-                if one.state in (JobState.DONE, JobState.FAILED, JobState.CANCELED) and not one.code:
-                    self.world.jobs.told_ended(number_of(item.job_id), one.state)
-            return answer
-
-        answer = await self.surely(complete)
-        for item, one in zip(items, answer.items, strict=True):
-            if item.outcome == "RETURNED" or one.code:
-                self.old.append(item)
-
-    async def _lie(self, item: claim_wire.CompletionItem) -> None:
-        """A result of an attempt that is over changes nothing."""
-        body = claim_wire.Complete([item])
-
-        async def complete(server: QueueServer) -> Any:
-            answer = await server.jobs.complete_many(self.me, body)
-            if not answer.items[0].code:
-                self.world.may_be_taken(self.name, item, answer.items[0].state)
-            return answer
-
-        try:
-            await self.call(complete)
-        except (Lost, LeaseholdError):
-            return
-
-
-class SessionWorker(Worker):
-    """The same under one lease, charged for all of them (LEASE-27)."""
-
-    kind = "session"
-
-    def __init__(self, world: JobsWorld, name: str) -> None:
-        super().__init__(world, name)
-        self.lease: lease_wire.HeavyLeaseResponse | None = None
-        self.until_ms = 0
-
-    def session(self) -> claim_wire.SessionIn | None:
-        assert self.lease is not None
-        assert self.lease.lease_id is not None
-        assert self.lease.fencing_token is not None
-        return claim_wire.SessionIn(self.lease.lease_id, self.lease.fencing_token, CONCURRENCY)
-
-    def trusted_until_ms(self, sent_ms: int, answer: claim_wire.ClaimOut) -> int:
-        return self.until_ms
-
-    async def _claim(self) -> None:
-        if self.lease is None:
-            await self._open()
-        elif self.until_ms > self.world.machine.boot_ms():
-            await super()._claim()
-
-    async def _open(self) -> None:
-        body = lease_wire.HeavyLeaseRequest(
-            cost_units=SESSION_UNITS, start="now", job_type="session", wait_sec=5
-        )
-        try:
-            answer = await self.call(lambda server: server.leases.request(self.me, body), 15)
-        except (Lost, LeaseholdError):
-            return
-        if answer.approved:
-            self.lease = answer
-            self.until_ms = 0
-            await self.renew()
-
-    def _vanish(self, due: list[Held]) -> None:
-        self.session_lost()
-
-    async def renew(self) -> None:
-        sent_ms = self.world.machine.boot_ms()
-        if self.lease is None or self.until_ms - sent_ms > 20_000:
-            return
-        assert self.lease.lease_id is not None
-        assert self.lease.fencing_token is not None
-        lease_id, beat = self.lease.lease_id, lease_wire.Heartbeat(self.lease.fencing_token)
-        try:
-            answer = await self.call(lambda server: server.leases.heartbeat(self.me, lease_id, beat))
-        except (LeaseEnded, NotFound, StaleToken, NotPermitted):
-            self.session_lost()
-            return
-        except (Lost, LeaseholdError):
-            return
-        self.until_ms = sent_ms + int(answer.limits.ttl_sec * 1000)
-        for held in self.held.values():
-            held.until_ms = max(held.until_ms, self.until_ms)
-            held.stop = held.stop or held.job_id in answer.cancel or answer.action == "stop"
-
-    def session_lost(self) -> None:
-        """Whatever ran under it does so no more."""
-        self.lease = None
-        self.until_ms = 0
-        for held in list(self.held.values()):
-            self._drop(held)
-
-
 class Person(QueueCaller):
     """Cancels, holds, resumes, reorders and tries again."""
 
@@ -425,7 +165,8 @@ class Person(QueueCaller):
             if not self.world.told:
                 continue
             job_id = self.chance.choice(sorted(self.world.told))
-            act = self.chance.choice((self._cancel, self._hold, self._resume, self._retry, self._look))
+            acts = (self._cancel, self._hold, self._resume, self._retry, self._look, self._release)
+            act = self.chance.choice(acts)
             try:
                 await act(job_id)
             except (Lost, LeaseholdError):
@@ -452,6 +193,16 @@ class Person(QueueCaller):
 
     async def _retry(self, job_id: str) -> None:
         await self.call(lambda server: server.jobs.retry(self._boss, job_id, wire.Note()))
+
+    async def _release(self, job_id: str) -> None:
+        """A command gives its own lease back, as it can: it knows the token."""
+        job = self.world.jobs.live.get(number_of(job_id))
+        lease = self.world.model.leases.get(job.lease_id) if job is not None else None
+        if job is None or lease is None or job.worker != "runner":
+            return
+        me = Principal(lease.record.ask.principal, "user", VERBS, local=True, uid=UID)
+        body = lease_wire.Release(job.token)
+        await self.call(lambda server: server.leases.release(me, job.lease_id, body))
 
     async def _look(self, job_id: str) -> None:
         """What is shown is durable: an ended job has ended."""

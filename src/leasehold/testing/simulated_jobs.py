@@ -13,7 +13,8 @@ from leasehold.core.attempt import job_id
 from leasehold.model.job import JobState
 from leasehold.testing.faults import plan
 from leasehold.testing.injection import Injection
-from leasehold.testing.queue_callers import Held, Person, SessionWorker, Submitter, Worker, number_of
+from leasehold.testing.queue_callers import Person, Submitter, number_of
+from leasehold.testing.queue_workers import Held, SessionWorker, Worker
 from leasehold.testing.simulated_queue import QueueWorld
 from leasehold.testing.simulation import (
     CALM_S_MAX,

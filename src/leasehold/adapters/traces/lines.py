@@ -7,15 +7,13 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from leasehold.model.errors import Invalid
-
 JOBS_MAX = 1_000_000
 """About 1 GB of memory. Longer traces are replayed in parts."""
 
 LINE_MAX = 16_384
 
 
-class BadTrace(Invalid):
+class BadTrace(ValueError):
     """A trace that can't be used. The sentence names the file, the line, and what was expected."""
 
 
