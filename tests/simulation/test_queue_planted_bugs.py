@@ -10,7 +10,6 @@ import pytest
 
 from leasehold.control.batch import OpenBatch
 from leasehold.control.claims import Claims
-from leasehold.control.dependencies import Dependencies
 from leasehold.control.ledger import Ledger
 from leasehold.control.runner import RunnerService
 from leasehold.core import attempt, execution
@@ -88,11 +87,6 @@ def strays_run_on(patch: Patch) -> None:
     patch.setattr(RunnerService, "_abandon", leaves)
 
 
-def ends_by_lease_are_not_told(patch: Patch) -> None:
-    """Who waits for a job hears only of ends that a worker has told."""
-    patch.setattr(Dependencies, "committed", lambda self, events: None)
-
-
 def undo_skipped(patch: Patch) -> None:
     """What could not be committed stays in memory."""
     patch.setattr(OpenBatch, "take_back", lambda self, state: None)
@@ -107,7 +101,6 @@ PLANTED: dict[Callable[[Patch], None], tuple[str, ...]] = {
     lease_ends_without_its_job: ("QUEUE-9",),
     a_command_beside_another: ("QUEUE-13",),
     strays_run_on: ("QUEUE-13", "QUEUE-15"),
-    ends_by_lease_are_not_told: ("QUEUE-7",),
     undo_skipped: ("INV-2", "INV-3", "INV-4", "INV-5", "QUEUE-9", "INV-9"),
 }
 """Each with the rules of which one at least is found broken."""

@@ -64,3 +64,20 @@ def test_a_seed_gives_the_same_run_whatever_the_hash_seed() -> None:
     first, second = run_of(3, "1"), run_of(3, "4711")
     assert "trace" in first
     assert first == second
+
+
+REGRESSIONS = {
+    14: "work that stood still as the clock was set back stood still for good",
+    17: "members of a gang that was never whole were not filed away",
+    68: "a held call under a session slept on when its lease was thawed",
+    70: "a job that was told again was promised a full time, and lost",
+}
+"""Seeds that have found something, and what."""
+
+
+@pytest.mark.requirement("PROVE-3")
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_what_a_seed_has_found_is_mended(seed: int) -> None:
+    """The very seeds that showed a bug hold."""
+    verdict = simulate(seed)
+    assert not verdict.broken, f"{REGRESSIONS[seed]}: {sentence(verdict, PROGRAM)}"

@@ -37,6 +37,9 @@ UNDER_SESSION_MAX = 1_000
 CLAIM_BYTES = 8 << 20
 """Payloads of one claim: what is over it comes with the next."""
 
+WAKES = frozenset({"JobRequeued", "LeaseThawed"})
+"""After these who holds a call open under a session may get a job: one came back, or its own work goes on."""
+
 RETRY_S = 5
 """When a poller that got nothing is told to come back; its place keeps room until then + 2 s."""
 
@@ -108,7 +111,7 @@ class Claims:
 
     def committed(self, events: Sequence[Event]) -> None:
         """Whoever let an offer lapse is known; what came back into the line wakes those who wait for jobs."""
-        if any(event.kind == "JobRequeued" for event in events):
+        if any(event.kind in WAKES for event in events):
             self.more_may_start()
         for event in events:
             if (

@@ -61,9 +61,14 @@ class JobsWorld(QueueWorld):
             del self.at_work[held.job_id]
 
     def may_be_taken(self, worker: str, item: claim_wire.CompletionItem, state: str) -> None:
-        """An attempt that its worker had given up was completed: fine where nobody else has had it since."""
+        """An attempt that its worker had given up was completed: fine where nobody else has had it since, or
+        where it is what was told of it before, which changes nothing.
+        """
         number = number_of(item.job_id)
         job = self.jobs.ended.get(number) or self.jobs.live.get(number)
+        told = [(each.generation, each.outcome) for each in job.past] if job is not None else []
+        if (item.generation, item.outcome) in told:
+            return
         if job is None or job.generation != item.generation:
             has = job.generation if job is not None else None
             self.model.fail(
