@@ -23,7 +23,7 @@ def why_job(session: Session, typed: str) -> int:
     """The reasons, its place, what would change it, and when it starts anyway."""
     from leasehold.cli.amounts import ordinal
     from leasehold.cli.job_words import ENDED, ending, local, why
-    from leasehold.cli.why import show_reasons
+    from leasehold.cli.reasons import show_reasons
 
     job = _job(session, typed)
     out = session.out

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from leasehold.cli import exits
+from leasehold.cli.reasons import show_reasons
 from leasehold.cli.session import Failed, Session, verb
 
 if TYPE_CHECKING:
-    from leasehold.wire.lease import Explanation, HeavyLeaseRequest, ReasonOut
+    from leasehold.wire.lease import Explanation, HeavyLeaseRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -81,16 +82,6 @@ def _show(session: Session, answer: Explanation) -> None:
             out.text(f'  {held.cost_units} units: "{held.job_type}" ({held.holder}{left})')
         if answer.line.expected_start_sec:
             out.text(f"expected to start in {roughly(answer.line.expected_start_sec)}")
-
-
-def show_reasons(session: Session, reasons: list[ReasonOut]) -> None:
-    from leasehold.cli.amounts import roughly
-
-    for reason in reasons:
-        when = f"; ask again in {roughly(reason.retry_after_sec)}" if reason.retry_after_sec else ""
-        session.out.text(f"  {reason.code}: {reason.sentence}{when}")
-        if reason.cure:
-            session.out.text(f"    it would take: {reason.cure}")
 
 
 def _lease(session: Session, typed: str) -> int:

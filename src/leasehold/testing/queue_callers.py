@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -23,30 +23,21 @@ from leasehold.model.errors import (
     StaleToken,
     StoreUnavailable,
 )
-from leasehold.model.ids import to_number
 from leasehold.model.job import JobState
 from leasehold.model.principal import Principal
 from leasehold.ports.store import StoreError
 from leasehold.testing import edge
 from leasehold.testing.callers import USER
 from leasehold.testing.edge import Lost
+from leasehold.testing.jobs_world import JobsWorld, number_of
 from leasehold.testing.simulated_queue import UID, QueueServer
 from leasehold.wire import job as wire
 from leasehold.wire import lease as lease_wire
-
-if TYPE_CHECKING:
-    from leasehold.testing.simulated_jobs import JobsWorld
 
 VERBS = USER | {"job:submit", "job:work", "job:cancel", "job:manage", "job:read"}
 KINDS = ("own", "session")
 
 Ask = Callable[[QueueServer], Awaitable[Any]]
-
-
-def number_of(job_id: str) -> int:
-    number = to_number("job", job_id)
-    assert number is not None
-    return number
 
 
 class QueueCaller:

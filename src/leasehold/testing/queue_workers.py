@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from leasehold.model.errors import (
     LeaseEnded,
@@ -18,30 +16,15 @@ from leasehold.model.job import JobState
 from leasehold.model.principal import Principal
 from leasehold.testing import edge
 from leasehold.testing.edge import Lost
+from leasehold.testing.jobs_world import Held, JobsWorld, number_of
+from leasehold.testing.queue_callers import VERBS, QueueCaller
 from leasehold.testing.simulated_queue import UID, HeldClaim, QueueServer
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import lease as lease_wire
 
-if TYPE_CHECKING:
-    from leasehold.testing.simulated_jobs import JobsWorld
-
-from leasehold.testing.queue_callers import VERBS, QueueCaller, number_of
-
 CLAIM_MAX = 4
 SESSION_UNITS = 20
 CONCURRENCY = 4
-
-
-class Held(msgspec.Struct):
-    """A job as its worker knows it. `until_ms` is how long it relies on it (true time)."""
-
-    job_id: str
-    generation: int
-    token: int
-    lease_id: str
-    until_ms: int
-    done_ms: int
-    stop: bool = False
 
 
 class Worker(QueueCaller):

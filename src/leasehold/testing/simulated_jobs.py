@@ -13,9 +13,9 @@ from leasehold.core.attempt import job_id
 from leasehold.model.job import JobState
 from leasehold.testing.faults import plan
 from leasehold.testing.injection import Injection
-from leasehold.testing.queue_callers import Person, Submitter, number_of
-from leasehold.testing.queue_workers import Held, SessionWorker, Worker
-from leasehold.testing.simulated_queue import QueueWorld
+from leasehold.testing.jobs_world import JobsWorld, number_of
+from leasehold.testing.queue_callers import Person, Submitter
+from leasehold.testing.queue_workers import SessionWorker, Worker
 from leasehold.testing.simulation import (
     CALM_S_MAX,
     FAULTS_LEAST,
@@ -25,55 +25,10 @@ from leasehold.testing.simulation import (
     run_seeds,
     simulated,
 )
-from leasehold.wire import claim as claim_wire
 
 CALLS_EACH = 8
 LEFT_S = 120
 """After this everything that nobody renews has ended."""
-
-
-class JobsWorld(QueueWorld):
-    """With what callers have heard, and who works on what."""
-
-    def __init__(self, *what: object) -> None:
-        super().__init__(*what)  # type: ignore[arg-type]
-        self.told: set[str] = set()
-        self.excused: set[str] = set()
-        """Jobs that somebody has cancelled: who does not hear of it in its grace may work on for a while."""
-        self.at_work: dict[str, tuple[str, Held]] = {}
-
-    def works_on(self, worker: str, held: Held) -> None:
-        """A worker takes a job up: nobody else relies on having it (QUEUE-13)."""
-        other = self.at_work.get(held.job_id)
-        now_ms = self.machine.boot_ms()
-        if other is not None and other[1].until_ms > now_ms and held.job_id not in self.excused:
-            self.model.fail(
-                "QUEUE-13",
-                f"{held.job_id} is worked on by {worker} (generation {held.generation}) and {other[0]} "
-                f"({other[1].generation}, until {other[1].until_ms})",
-            )
-        self.at_work[held.job_id] = (worker, held)
-
-    def stopped(self, held: Held) -> None:
-        """Its worker does not work on it any more."""
-        mine = self.at_work.get(held.job_id)
-        if mine is not None and mine[1] is held:
-            del self.at_work[held.job_id]
-
-    def may_be_taken(self, worker: str, item: claim_wire.CompletionItem, state: str) -> None:
-        """An attempt that its worker had given up was completed: fine where nobody else has had it since, or
-        where it is what was told of it before, which changes nothing.
-        """
-        number = number_of(item.job_id)
-        job = self.jobs.ended.get(number) or self.jobs.live.get(number)
-        told = [(each.generation, each.outcome) for each in job.past] if job is not None else []
-        if (item.generation, item.outcome) in told:
-            return
-        if job is None or job.generation != item.generation:
-            has = job.generation if job is not None else None
-            self.model.fail(
-                "INV-3", f"{worker} completed generation {item.generation} of {item.job_id}: it has {has}"
-            )
 
 
 async def drama(world: JobsWorld) -> None:
