@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from leasehold.wire.job import JOBS_AT_ONCE, JobId
-from leasehold.wire.lease import Input, Name, ReasonOut, Text, Token
+from leasehold.wire.lease import Input, Name, ReasonOut, Token
 
 RESULT_BYTES = 64 << 10
 
@@ -145,12 +145,3 @@ class CompleteOut(msgspec.Struct):
     done: int
     refused: int
     items: list[Completed]
-
-
-class Progress(Input, frozen=True):
-    """How far a job is: volatile, and no renewal."""
-
-    generation: Annotated[int, Meta(ge=1, lt=2**31)]
-    fencing_token: Token
-    progress: Annotated[float, Meta(ge=0, le=1)] | None = None
-    message: Text | None = None
