@@ -192,7 +192,7 @@ GARBAGE: list[tuple[str, dict[str, Any], str]] = [
     ("run", {"command": ""}, "command"),
     ("run", {"command": "true", "cwd": "/no/such/folder"}, "no folder"),
     ("run_status", {"run_id": "run-of-nobody"}, "no run"),
-    ("why", {"subject": "job-1"}, "expected"),
+    ("why", {"subject": "thing-1"}, "expected"),
     ("no_such_tool", {}, "no_such_tool"),
 ]
 """A tool, its arguments, and a word of what it has to say about them."""

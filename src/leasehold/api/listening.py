@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -42,7 +43,10 @@ def _bind(host: str, port: int, variable: str, *, secured: bool = False) -> sock
 
 
 def remove_files(listeners: list[Listener]) -> None:
-    """Take the sockets out of their folders."""
+    """Take the sockets out of their folders, unless the next server has its own there by now."""
     for listener in listeners:
-        if listener.path is not None:
-            listener.path.unlink(missing_ok=True)
+        if listener.path is None:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if listener.path.stat().st_ino == listener.inode:
+                listener.path.unlink()

@@ -64,6 +64,7 @@ class Listener:
         self.asks_kernel = asks_kernel
         self.tls = tls
         self.path = Path(sock.getsockname()) if sock.family == socket.AF_UNIX else None
+        self.inode = self.path.stat().st_ino if self.path is not None else 0
         self.state = ServerState()
         self.server: asyncio.AbstractServer | None = None
         self.name = name or (self.kind if self.path is None else self.path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -46,3 +47,11 @@ def write_server_file(data: Path, tcp: socket.socket, wall_ms: int, tls: Listene
     draft = data / f"{SERVER_FILE}.new"
     draft.write_bytes(msgspec.json.encode(found))
     draft.rename(data / SERVER_FILE)
+
+
+def remove_server_file(data: Path) -> None:
+    """The server is gone. The file of one that has been started since stays."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        path = data / SERVER_FILE
+        if msgspec.json.decode(path.read_bytes(), type=ServerFile).pid == os.getpid():
+            path.unlink()

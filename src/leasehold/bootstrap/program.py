@@ -11,7 +11,7 @@ from typing import Any
 
 from leasehold import __version__
 from leasehold.api.listening import remove_files
-from leasehold.api.server_file import SERVER_FILE, write_server_file
+from leasehold.api.server_file import SERVER_FILE, remove_server_file, write_server_file
 from leasehold.api.tls import keep
 from leasehold.bootstrap.assembly import Assembly, StartError
 from leasehold.bootstrap.machine import detect, disk_is_full
@@ -115,7 +115,7 @@ class Program(Assembly):
         await self._within(COMMIT_S, "store", self.supervisor.stop(self.archive.close))
         late = await self.server.drain(DRAIN_S)
         await self.server.close()
-        (self.data / SERVER_FILE).unlink(missing_ok=True)
+        remove_server_file(self.data)
         remove_files(self.listeners)
         log.info("stopped", calls_cut=late)
         self.logs.close()
