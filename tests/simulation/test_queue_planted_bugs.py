@@ -93,7 +93,7 @@ def undo_skipped(patch: Patch) -> None:
 
 
 PLANTED: dict[Callable[[Patch], None], tuple[str, ...]] = {
-    completion_without_fence: ("INV-3", "INV-4", "INV-5"),
+    completion_without_fence: ("INV-3", "INV-4", "INV-5", "QUEUE-9", "QUEUE-13"),
     effect_before_commit: ("INV-4",),
     requeue_forgets_the_generation: ("INV-3",),
     lost_wake_up: ("QUEUE-8",),
