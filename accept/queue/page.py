@@ -55,7 +55,7 @@ def on_the_page(product: Product) -> str:
         failing = _submit(server, "sh", "-c", "echo oh no >&2; exit 3", title="a failing one")
         hostile = _submit(server, "true", title=HOSTILE)
         for n in range(1, 21):
-            _submit(server, "sleep", "600", title=f"frame {n}", group="film", index=n, cost_units=30)
+            _submit(server, "sleep", "600", title=f"frame {n}", group="film", index=n, cost_units=40)
         ends = {failing: "FAILED", hostile: "DONE"}
         settled = until(lambda: all(_state(server, ident) == state for ident, state in ends.items()), 60)
         expect(settled is not None, "the short ones did not end")
