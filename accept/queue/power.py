@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-from accept.harness import Skipped, check, expect
+from accept.harness import check, expect
 from accept.product import Product, Server
 from accept.queue.callers import QUEUE
-from leasehold.testing import flush_order, power_loss
+from accept.recorded import recorded, traced
+from leasehold.testing import flush_order
 from leasehold.testing.told import power_failures
 from leasehold.testing.told_jobs import FLUSHED, ToldOfJobs
 
@@ -91,6 +88,13 @@ def loaded(server: Server, *, kill: bool) -> None:
         expect(not load.wrong, f"under load: {load.wrong[:2]}")
 
 
+def loaded_and_killed(server: Server) -> None:
+    """A load, a kill in the middle of it, a recovery and a load."""
+    loaded(server, kill=True)
+    server.start()
+    loaded(server, kill=False)
+
+
 def flushes(steps: list[flush_order.Step], least: int) -> int:
     """Hold every step of every job against the order of flushes; how many were judged."""
     judged = 0
@@ -111,27 +115,15 @@ def flushes(steps: list[flush_order.Step], least: int) -> int:
 )
 def power_loss_of_jobs(product: Product) -> str:
     """One record over a load, a kill, a recovery and a load; the disk rebuilt at each point, two ways."""
-    if shutil.which("cc") is None:
-        raise Skipped("no C compiler: the recording library can't be built")
-    with tempfile.TemporaryDirectory(prefix="leasehold-power-") as name:
-        folder = Path(name).resolve()
-        data, log = folder / "data", folder / "log"
-        data.mkdir(mode=0o700)
-        recording = power_loss.environment(power_loss.build(folder), data, log)
-        preload = recording.pop("LD_PRELOAD")
-        with product.server(preload=preload, data=data, **recording) as server:
-            loaded(server, kill=True)
-            server.start()
-            loaded(server, kill=False)
-        ops = list(power_loss.recorded(log))
-        wrong, told = power_failures(ops, data, folder / "images", ToldOfJobs(), points=POINTS, seed=3)
-        expect(not wrong, f"{len(wrong)} times: {'; '.join(wrong[:3])}")
-        judged = flushes(list(flush_order.from_record(ops)), 30)
-        expect(len(told.done) > 50, f"only {len(told.done)} jobs were done")
-        return (
-            f"{POINTS} points: none of {len(told.submitted)} jobs, {len(told.handed)} claims and "
-            f"{len(told.done)} results lost; {judged} answers after their flush"
-        )
+    with recorded(product, loaded_and_killed) as (ops, data, images):
+        wrong, told = power_failures(ops, data, images, ToldOfJobs(), points=POINTS, seed=3)
+    expect(not wrong, f"{len(wrong)} times: {'; '.join(wrong[:3])}")
+    judged = flushes(list(flush_order.from_record(ops)), 30)
+    expect(len(told.done) > 50, f"only {len(told.done)} jobs were done")
+    return (
+        f"{POINTS} points: none of {len(told.submitted)} jobs, {len(told.handed)} claims and "
+        f"{len(told.done)} results lost; {judged} answers after their flush"
+    )
 
 
 @check(
@@ -142,27 +134,6 @@ def power_loss_of_jobs(product: Product) -> str:
 )
 def flush_before_answer(product: Product) -> str:
     """The same look through strace's eyes."""
-    if shutil.which("strace") is None:
-        raise Skipped("strace is not installed")
-    with tempfile.TemporaryDirectory(prefix="leasehold-trace-") as name:
-        folder = Path(name).resolve()
-        data, trace = folder / "data", folder / "trace"
-        with product.server(data=data) as server:
-            command = [
-                flush_order.STRACE[0],
-                "-p",
-                str(server.pid),
-                "-o",
-                str(trace),
-                *flush_order.STRACE[1:],
-            ]
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-                assert tracer.stderr is not None
-                said = tracer.stderr.readline()
-                if "attached" not in said:
-                    raise Skipped(f"this machine lets nothing be traced: {said.strip()}")
-                loaded(server, kill=False)
-                tracer.terminate()
-        with trace.open() as lines:
-            judged = flushes(list(flush_order.from_strace(lines, data)), 10)
-        return f"{judged} answers about jobs, each written and flushed before it was told"
+    with traced(product, lambda server: loaded(server, kill=False)) as steps:
+        judged = flushes(list(steps), 10)
+    return f"{judged} answers about jobs, each written and flushed before it was told"
