@@ -13,19 +13,46 @@ QUEUE = "/api/scheduler/queue"
 def test_what_a_job_was_given_is_its_owners(server: RealServer) -> None:
     """A viewer sees that a job is there and why it waits, and neither its payload nor its command."""
     viewer = server.post("/api/tokens", {"name": "looks", "role": "viewer"}).json["token"]
+    as_viewer = {"authorization": f"Bearer {viewer}"}
     body = {
         "jobs": [
             {"job_type": "sums", "payload": {"secret": "s3"}},
-            {"exec": {"argv": ["/bin/echo", "x"], "cwd": "/tmp"}, "hold": True},
+            {"exec": {"argv": ["/bin/echo", "S3"], "cwd": "/tmp"}, "hold": True},
         ]
     }
     for job in server.post(f"{QUEUE}/jobs/submit", body).json["jobs"]:
         path = f"{QUEUE}/jobs/{job['job_id']}"
         own = server.get(path).json
-        assert own.get("payload") == {"secret": "s3"} or own["command"] == ["/bin/echo", "x"]
-        seen = server.call("GET", path, headers={"authorization": f"Bearer {viewer}"}).json
+        assert own.get("payload") == {"secret": "s3"} or own["command"] == ["/bin/echo", "S3"]
+        seen = server.call("GET", path, headers=as_viewer).json
         assert seen["job_id"] == job["job_id"]
         assert not {"payload", "command", "cwd", "result"} & set(seen)
+        assert seen.get("is_command") is own.get("is_command")
+    listed = server.call("GET", f"{QUEUE}/jobs?text=/bin/echo", headers=as_viewer)
+    assert listed.json["jobs"] == [], "a text is not looked for in others' commands"
+    (held,) = server.call("GET", f"{QUEUE}/jobs?state=HELD", headers=as_viewer).json["jobs"]
+    assert held["is_command"]
+    assert held["title"] == "echo"
+    assert [job["command"] for job in server.get(f"{QUEUE}/jobs?text=/bin/echo").json["jobs"]] == [
+        ["/bin/echo", "S3"]
+    ]
+
+
+@pytest.mark.requirement("QUEUE-4", "QUEUE-17", "OPS-6")
+def test_what_a_schedule_gives_its_jobs_is_its_owners(server: RealServer) -> None:
+    """A viewer sees when it runs and what came of it, and neither command nor payload."""
+    viewer = server.post("/api/tokens", {"name": "reads", "role": "viewer"}).json["token"]
+    as_viewer = {"authorization": f"Bearer {viewer}"}
+    job = {"exec": {"argv": ["/bin/echo", "s3"], "cwd": "/tmp"}, "labels": {"a": "b"}}
+    made = server.post("/api/schedules", {"name": "each-night", "cron": "0 3 * * *", "job": job})
+    assert made.status == 200, made
+    assert made.json["job"]["exec"]["argv"] == ["/bin/echo", "s3"], made
+    for path in ("/api/schedules", f"/api/schedules/{made.json['schedule_id']}"):
+        own, seen = server.get(path).body, server.call("GET", path, headers=as_viewer).body
+        assert b"s3" in own
+        assert b"each-night" in seen
+        assert b"s3" not in seen
+        assert b"/bin/echo" not in seen
 
 
 @pytest.mark.requirement("QUEUE-4")

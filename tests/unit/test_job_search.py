@@ -27,7 +27,7 @@ async def found(here: Server, **wanted: object) -> list[str]:
     titles: list[str] = []
     cursor: str | None = None
     while True:
-        page = await here.jobs.page(Wanted(**wanted), 3, cursor)  # type: ignore[arg-type]
+        page = await here.jobs.page(ANN, Wanted(**wanted), 3, cursor)  # type: ignore[arg-type]
         titles += [row.title for row in page.jobs]
         cursor = page.cursor
         if cursor is None:
@@ -77,7 +77,7 @@ async def test_a_search_reads_a_bounded_part_and_misses_nothing(
         assert sorted(await found(here, text="red ")) == sorted(reds)
         assert await found(here, text="green") == []
         if piece * pieces < 12:
-            page = await here.jobs.page(Wanted(text="green"), 3, None)
+            page = await here.jobs.page(ANN, Wanted(text="green"), 3, None)
             assert (page.jobs, page.cursor is None) == ([], False), "an empty page that is not the last"
 
 
@@ -91,14 +91,14 @@ async def test_a_folded_group_is_its_newest_with_counts() -> None:
         )
         await here.jobs.hold(ANN, ids[2], Note())
         for wanted in (Wanted(fold=True), Wanted(fold=True, text="film")):
-            page = await here.jobs.page(wanted, 10, None)
+            page = await here.jobs.page(ANN, wanted, 10, None)
             row = page.jobs[0]
             assert (row.title, row.members) == ("held", {"QUEUED": 4, "HELD": 2})
             assert [one.title for one in page.jobs[1:]] == ([] if wanted.text else ["alone"])
             assert not any(one.members for one in page.jobs[1:])
         for ident in ids:
             await here.jobs.cancel(ANN, ident, Cancel())
-        rows = (await here.jobs.page(Wanted(fold=True), 10, None)).jobs
+        rows = (await here.jobs.page(ANN, Wanted(fold=True), 10, None)).jobs
         assert sorted(row.group for row in rows) == ["", "film"]
         assert not any(row.members for row in rows)
 
@@ -140,10 +140,10 @@ async def test_what_runs_is_found_behind_any_number_that_wait(monkeypatch: pytes
         here.observe()
         claimed = await here.jobs.claim(WORKER, Claim(max=2))
         assert [one.job_id for one in claimed.jobs] == ids[:2]
-        page = await here.jobs.page(Wanted(states=AT_WORK), 10, None)
+        page = await here.jobs.page(ANN, Wanted(states=AT_WORK), 10, None)
         assert ([row.title for row in page.jobs], page.cursor) == (["1", "0"], None)
-        first = await here.jobs.page(Wanted(states=AT_WORK), 1, None)
-        second = await here.jobs.page(Wanted(states=AT_WORK), 1, first.cursor)
+        first = await here.jobs.page(ANN, Wanted(states=AT_WORK), 1, None)
+        second = await here.jobs.page(ANN, Wanted(states=AT_WORK), 1, first.cursor)
         assert [row.title for row in first.jobs + second.jobs] == ["1", "0"]
 
 
@@ -153,7 +153,7 @@ async def test_a_list_has_the_beginning_of_a_command_and_a_job_all_of_it() -> No
     async with server() as here:
         argv = ["x" * 1_000] * 100
         [ident] = await submitted(here, JobIn(exec=ExecIn(argv=argv, cwd="/")))
-        row = (await here.jobs.page(Wanted(), 1, None)).jobs[0]
+        row = (await here.jobs.page(ANN, Wanted(), 1, None)).jobs[0]
         assert row.command == ["x" * ARGUMENT_SHOWN] * ARGUMENTS_SHOWN
         assert (await here.jobs.get(ANN, ident)).command == argv
 

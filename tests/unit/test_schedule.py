@@ -44,7 +44,7 @@ async def test_each_night_has_its_job() -> None:
         assert here.queue.bodies[first].labels == {"schedule": "backup"}
         assert here.queue.principals[first].name == "user:1000"
         assert here.queue.principals[first].uid == 1000
-        shown = await here.service.get(made.schedule_id)
+        shown = await here.service.get(ANN, made.schedule_id)
         assert [run.nominal_at[:16] for run in shown.last_runs] == [
             "2026-06-04T00:30",
             "2026-06-03T00:30",
@@ -68,7 +68,7 @@ async def test_a_crash_neither_loses_a_run_nor_doubles_it() -> None:
     async with server(disk, clock, queue) as here:
         await here.pass_by(HOUR_MS)
         assert len(queue.bodies) == 1
-        assert (await here.service.schedules()).schedules[0].submitted == 1
+        assert (await here.service.schedules(ANN)).schedules[0].submitted == 1
 
 
 @pytest.mark.requirement("QUEUE-17")
@@ -143,7 +143,7 @@ async def test_overlap_policies() -> None:
             first, last = min(here.queue.bodies), max(here.queue.bodies)
             assert here.queue.after[last] == ((first,) if after else ()), overlap
             assert len(here.queue.cancelled) == cancelled, overlap
-            shown = await here.service.get(made.schedule_id)
+            shown = await here.service.get(ANN, made.schedule_id)
             if overlap == "skip":
                 assert shown.last_runs[0].outcome == "overlap"
                 assert "has not ended" in shown.last_runs[0].why
@@ -156,14 +156,14 @@ async def test_what_the_queue_refuses() -> None:
         made = await here.service.create(ANN, wanted())
         here.queue.refuses = NotPermitted("not any more")
         await here.pass_by(DAY_MS)
-        shown = await here.service.get(made.schedule_id)
+        shown = await here.service.get(ANN, made.schedule_id)
         assert (shown.last_runs[0].outcome, shown.last_runs[0].why) == ("refused", "not any more")
         here.queue.refuses = Overloaded("full")
         await here.pass_by(DAY_MS)
-        assert len((await here.service.get(made.schedule_id)).last_runs) == 1
+        assert len((await here.service.get(ANN, made.schedule_id)).last_runs) == 1
         here.queue.refuses = None
         await here.pass_by(MINUTE_MS, every_ms=1_000)
-        assert (await here.service.get(made.schedule_id)).last_runs[0].outcome == "submitted"
+        assert (await here.service.get(ANN, made.schedule_id)).last_runs[0].outcome == "submitted"
         assert here.queue.decisions > 0
 
 
@@ -210,7 +210,7 @@ async def test_pause_resume_run_and_remove() -> None:
         assert len(here.queue.bodies) == 2
         assert not here.ledger.state.schedule_runs
         with pytest.raises(NotFound):
-            await here.service.get(made.schedule_id)
+            await here.service.get(ANN, made.schedule_id)
 
 
 @pytest.mark.requirement("QUEUE-17", "OPS-6")
@@ -226,7 +226,7 @@ async def test_whose_it_is() -> None:
         with pytest.raises(Conflict, match="already"):
             await here.service.create(ANN, wanted())
         await here.service.pause(ADMIN, made.schedule_id)
-        assert len((await here.service.schedules()).schedules) == 2
+        assert len((await here.service.schedules(ANN)).schedules) == 2
 
 
 @pytest.mark.requirement("QUEUE-17", "OPS-5")
@@ -237,7 +237,7 @@ async def test_the_schedules_of_a_token_that_is_no_more_stop() -> None:
         made = await here.service.create(gone, wanted())
         await here.pass_by(DAY_MS)
         assert not here.queue.bodies
-        shown = await here.service.get(made.schedule_id)
+        shown = await here.service.get(ANN, made.schedule_id)
         assert not shown.enabled
         assert "tok-gone" in shown.stopped
         with pytest.raises(Conflict, match="tok-gone"):
@@ -261,7 +261,7 @@ async def test_a_token_submits_with_what_its_role_still_allows() -> None:
             assert principal.verbs == frozenset(verbs) & ci.verbs
         await here.pass_by(2 * DAY_MS)
         assert len(here.queue.bodies) == 2
-        assert "tok-1, is no more" in (await here.service.get(made.schedule_id)).stopped
+        assert "tok-1, is no more" in (await here.service.get(ANN, made.schedule_id)).stopped
 
 
 @pytest.mark.requirement("QUEUE-17", "INV-8")
@@ -273,7 +273,7 @@ async def test_jobs_of_one_schedule_are_bounded(monkeypatch: pytest.MonkeyPatch)
             made = await here.service.create(ANN, wanted(overlap=overlap))
             await here.pass_by(4 * DAY_MS)
             assert len(here.queue.bodies) == 2
-            shown = await here.service.get(made.schedule_id)
+            shown = await here.service.get(ANN, made.schedule_id)
             assert [run.outcome for run in shown.last_runs[:2]] == ["overlap", "overlap"]
             assert "2 jobs of earlier runs" in shown.last_runs[0].why
 
@@ -355,7 +355,7 @@ async def test_the_environment_of_a_command_is_never_shown() -> None:
     command = ExecIn(argv=["restic", "backup"], cwd="/home/ann", env={"PASSWORD": "hunter2"})
     async with server() as here:
         made = await here.service.create(ANN, wanted(job=JobIn(exec=command)))
-        everything = msgspec.json.encode([made, await here.service.schedules()])
+        everything = msgspec.json.encode([made, await here.service.schedules(ANN)])
         assert b"restic" in everything
         assert b"hunter2" not in everything
         await here.service.run(ANN, made.schedule_id)

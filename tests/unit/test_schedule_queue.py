@@ -93,7 +93,7 @@ class Server:
     async def only(self) -> ScheduleOut:
         """The one schedule that there is, with its runs."""
         schedule_id = next(iter(self.ledger.state.schedules))
-        return await self.schedules.get(schedule_id)
+        return await self.schedules.get(ANN, schedule_id)
 
 
 @asynccontextmanager
@@ -216,7 +216,7 @@ async def test_what_came_of_a_run_is_told_when_it_has_ended() -> None:
         assert (run.state, run.ended_at is not None) == ("DONE", True)
         await here.pass_by(DAY_MS)
         assert (await here.only()).submitted == 2
-        listed = (await here.schedules.schedules()).schedules[0]
+        listed = (await here.schedules.schedules(ANN)).schedules[0]
         assert listed.last_runs[0].state == "QUEUED"
         assert listed.live == [listed.last_runs[0].job_id]
 

@@ -84,7 +84,12 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--label", "NAME=VALUE", "a label to find it by; may be repeated", label, many=True, field="labels"
     ),
-    Option("--title", "TEXT", "what people read in the list; by default the command", str),
+    Option(
+        "--title",
+        "TEXT",
+        "what everybody reads in the list; by default the command, of which others see its first words",
+        str,
+    ),
     Option("--retries", "N", "further attempts when it fails", whole(0, 999)),
     Option(
         "--retry-base",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leasehold.control import codec
+from leasehold.control import codec, job_views
 from leasehold.control.ledger import Ledger
 from leasehold.core.state import COLD_JOBS, JOBS
 from leasehold.model.job import Job, JobSpec
@@ -18,7 +18,6 @@ CACHE_BYTES = 32 << 20
 """What is submitted is mostly claimed soon: the last cold parts are kept at hand."""
 
 READ_AT_ONCE = 1_000
-TITLE_MAX = 256
 
 
 class ColdParts:
@@ -69,7 +68,7 @@ class ColdParts:
         return specs
 
     async def titles(self, numbers: Sequence[int]) -> dict[int, str]:
-        """What these jobs are called: their titles, else their commands; "" where they have neither."""
+        """What these jobs are called where everybody looks; "" for what is no command and has no title."""
         specs = await self.specs(numbers)
         return {number: _title(specs[number]) if number in specs else "" for number in numbers}
 
@@ -98,4 +97,4 @@ class ColdParts:
 def _title(spec: JobSpec) -> str:
     if spec.title or spec.uid < 0:
         return spec.title
-    return " ".join(msgspec.json.decode(spec.payload, type=ExecIn).argv)[:TITLE_MAX]
+    return job_views.brief(msgspec.json.decode(spec.payload, type=ExecIn).argv)

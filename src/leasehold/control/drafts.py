@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -203,7 +202,7 @@ class Drafts:
         return JobSpec(
             body.job_type,
             _encode(command),
-            body.title or shlex.join(body.exec.argv)[:256],
+            body.title,
             principal.name,
             self._users.of(principal, body.exec.user),
             env,

@@ -14,8 +14,8 @@ from leasehold.control.dependencies import Dependencies
 from leasehold.control.drafts import Drafts, Users
 from leasehold.control.job_bulk import BulkActions
 from leasehold.control.job_care import JobCare, forget_terms
-from leasehold.control.job_change import Changes, check_owner, number_of
-from leasehold.control.job_list import JobList, Wanted
+from leasehold.control.job_change import Changes, check_owner, may_see, number_of
+from leasehold.control.job_list import JobList, Wanted, states_of
 from leasehold.control.job_search import JobSearch, add_members
 from leasehold.control.job_stats import JobStats
 from leasehold.control.job_submit import Submissions
@@ -164,14 +164,11 @@ class JobService:
 
         What it was given and what it gave is its owner's, and theirs who may manage others' jobs.
         """
-        out = await self._now(number_of(ident))
-        if not (out.holder == principal.acts_as or principal.may("job:manage")):
-            out.payload, out.result, out.command, out.cwd = None, None, [], ""
-        return out
+        return await self._now(principal, number_of(ident))
 
-    async def _now(self, number: int) -> wire.JobOut:
+    async def _now(self, principal: Principal, number: int) -> wire.JobOut:
         job = await self.find(number)
-        out = (await self.shown([job], with_payload=True))[0]
+        out = (await self.shown([job], principal, with_payload=True))[0]
         places = self._places([job])
         reasons = self._why(job, places)
         out.reasons = [views.reason(reason) for reason in reasons]
@@ -196,22 +193,31 @@ class JobService:
                 )
             return over
 
-    async def shown(self, found: Sequence[Job], *, with_payload: bool = False) -> list[wire.JobOut]:
-        """Jobs as the wire shows them."""
+    async def shown(
+        self, found: Sequence[Job], principal: Principal, *, with_payload: bool = False
+    ) -> list[wire.JobOut]:
+        """Jobs as the wire shows them to this caller."""
         clock = self.ledger.clock
         specs = await self.cold.specs([job.number for job in found])
         state, now_ms, wall_ms = self.ledger.state, clock.now_ms(), clock.wall_ms()
         rows = [job_views.shown(job, specs.get(job.number), state, now_ms, wall_ms) for job in found]
+        for job, row in zip(found, rows, strict=True):
+            if not may_see(job, principal):
+                job_views.hide(row, specs.get(job.number))
         if not with_payload:
             for row in rows:
                 row.payload = row.result = None
                 row.command = [each[:ARGUMENT_SHOWN] for each in row.command[:ARGUMENTS_SHOWN]]
         return rows
 
-    async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> wire.JobPage:
+    async def page(
+        self, principal: Principal, wanted: Wanted, limit: int, cursor: str | None
+    ) -> wire.JobPage:
         """Jobs that match, newest first: live ones, then those that have ended."""
-        found, following = await self.searched.page(wanted, limit, cursor)
-        rows = await self.shown(found)
+        found, following = await self.searched.page(
+            wanted, limit, cursor, lambda job: may_see(job, principal)
+        )
+        rows = await self.shown(found, principal)
         places = self._places(found)
         for job, row in zip(found, rows, strict=True):
             if job.state in (JobState.QUEUED, JobState.HELD):
@@ -286,7 +292,7 @@ class JobService:
         now_ms = self.ledger.clock.now_ms()
         self.leases.limiter.charge(principal, Tier.BULK, EMPTY_COST - 1, now_ms)
 
-    async def listing(self, query: Listing) -> wire.JobPage:
+    async def listing(self, principal: Principal, query: Listing) -> wire.JobPage:
         """A page of jobs. Raises Invalid for a state that there is none of."""
         wanted = Wanted(
             states_of(query.state),
@@ -299,25 +305,25 @@ class JobService:
             query.text,
             query.fold,
         )
-        return await self.page(wanted, query.limit, query.cursor)
+        return await self.page(principal, wanted, query.limit, query.cursor)
 
     async def cancel(self, principal: Principal, ident: str, body: wire.Cancel) -> wire.JobOut:
-        return await self._now(await self.changes.cancel(principal, ident, body))
+        return await self._now(principal, await self.changes.cancel(principal, ident, body))
 
     async def hold(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
-        return await self._now(await self.changes.hold(principal, ident, body))
+        return await self._now(principal, await self.changes.hold(principal, ident, body))
 
     async def pause(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
-        return await self._now(await self.changes.pause(principal, ident, body))
+        return await self._now(principal, await self.changes.pause(principal, ident, body))
 
     async def resume(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
-        return await self._now(await self.changes.resume(principal, ident, body))
+        return await self._now(principal, await self.changes.resume(principal, ident, body))
 
     async def prioritise(self, principal: Principal, ident: str, body: wire.NewPriority) -> wire.JobOut:
-        return await self._now(await self.changes.prioritise(principal, ident, body))
+        return await self._now(principal, await self.changes.prioritise(principal, ident, body))
 
     async def retry(self, principal: Principal, ident: str, body: wire.Note) -> wire.JobOut:
-        return await self._now(await self.changes.retry(principal, ident, body))
+        return await self._now(principal, await self.changes.retry(principal, ident, body))
 
     async def stats(self) -> wire.QueueStats:
         """Depth, rates, waiting times, why jobs wait."""
@@ -375,23 +381,12 @@ class JobService:
         return found
 
     async def ack(self, principal: Principal, ident: str, body: claim_wire.Ack) -> wire.JobOut:
-        return await self._now((await self.offers.ack(principal, number_of(ident), body)).number)
+        return await self._now(principal, (await self.offers.ack(principal, number_of(ident), body)).number)
 
     async def complete(
         self, principal: Principal, ident: str, body: claim_wire.Completion
     ) -> claim_wire.Completed:
         return await self.results.complete(principal, number_of(ident), body)
-
-
-def states_of(text: str) -> frozenset[JobState]:
-    """States by name, with commas between. Raises Invalid."""
-    names = [name for name in text.upper().split(",") if name]
-    for name in names:
-        if name not in JobState.__members__:
-            raise Invalid(
-                f"state: there is no {name[:32]}", field="$.state", expected=", ".join(JobState.__members__)
-            )
-    return frozenset(JobState(name) for name in names)
 
 
 def _names(text: str) -> list[str]:

@@ -171,6 +171,12 @@ def check_owner(job: Job, principal: Principal, verb: str) -> None:
         )
 
 
+def may_see(job: Job, principal: Principal) -> bool:
+    """Whether what it was given and what it gave is for this caller's eyes (QUEUE-4)."""
+    ask = job.terms.ask
+    return ask.holder == principal.acts_as or ask.principal == principal.name or principal.may("job:manage")
+
+
 def number_of(ident: str) -> int:
     """The number of a job id. Raises NotFound."""
     number = to_number("job", ident)

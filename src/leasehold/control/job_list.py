@@ -186,3 +186,14 @@ def folded(job: Job, groups: set[str]) -> bool:
 def _is_number(text: str) -> bool:
     """Whether a job may have this number."""
     return text.isdecimal() and text.isascii() and len(text) <= NUMBER_DIGITS
+
+
+def states_of(text: str) -> frozenset[JobState]:
+    """States by name, with commas between. Raises Invalid."""
+    names = [name for name in text.upper().split(",") if name]
+    for name in names:
+        if name not in JobState.__members__:
+            raise Invalid(
+                f"state: there is no {name[:32]}", field="$.state", expected=", ".join(JobState.__members__)
+            )
+    return frozenset(JobState(name) for name in names)

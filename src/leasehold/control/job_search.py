@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -32,8 +32,13 @@ class JobSearch:
         self._listed = listed
         self._cold = cold
 
-    async def page(self, wanted: Wanted, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
-        """Jobs that match, and the next cursor; with a text it may be that none match and yet more follow."""
+    async def page(
+        self, wanted: Wanted, limit: int, cursor: str | None, may_see: Callable[[Job], bool]
+    ) -> tuple[list[Job], str | None]:
+        """Jobs that match, and the next cursor; with a text it may be that none match and yet more follow.
+
+        Commands are looked through where `may_see` says so.
+        """
         if not wanted.text:
             return await self._listed.page(wanted, limit, cursor)
         plain = msgspec.structs.replace(wanted, fold=False)
@@ -48,7 +53,8 @@ class JobSearch:
             specs = await self._cold.specs([job.number for job in rows])
             read += sum(job.size for job in rows)
             for place, job in enumerate(rows, 1):
-                if not any(text in one.casefold() for one in _texts(job, specs.get(job.number))):
+                texts = _texts(job, specs.get(job.number), with_command=may_see(job))
+                if not any(text in one.casefold() for one in texts):
                     continue
                 if wanted.fold and folded(job, groups):
                     continue
@@ -65,7 +71,7 @@ def _behind(job: Job) -> str:
     return f"{'ended' if job.state in ENDED else 'live'}-{job.number}"
 
 
-def _texts(job: Job, spec: JobSpec | None) -> Iterable[str]:
+def _texts(job: Job, spec: JobSpec | None, *, with_command: bool) -> Iterable[str]:
     """What of a job may be searched for. Neither its environment nor its payload."""
     terms = job.terms
     yield from (job_id(job.number), terms.ask.job_type, terms.ask.holder, terms.group, job.worker)
@@ -73,7 +79,7 @@ def _texts(job: Job, spec: JobSpec | None) -> Iterable[str]:
         yield f"{name}={value}"
     if spec is not None:
         yield spec.title
-        if spec.uid >= 0:
+        if spec.uid >= 0 and with_command:
             command = msgspec.json.decode(spec.payload, type=wire.ExecIn)
             yield " ".join(command.argv)[:COMMAND_BYTES]
 

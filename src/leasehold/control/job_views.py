@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +19,10 @@ from leasehold.model.lease import Usage
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import job as wire
+
+TITLE_MAX = 256
+WORDS_SHOWN = 2
+PLAIN = re.compile(r"[a-z][a-z-]{0,19}")
 
 
 def state_of(job: Job, state: State) -> JobState:
@@ -64,7 +71,7 @@ def shown(job: Job, spec: JobSpec | None, state: State, now_ms: int, wall_ms: in
         history=[_attempt(attempt) for attempt in job.past],
     )
     if job.state is JobState.QUEUED and job.not_before_ms > now_ms:
-        out.next_earliest_start_at = _time(wall_ms + job.not_before_ms - now_ms)
+        out.next_earliest_start_at = _time(views.on_wall(job.not_before_ms, now_ms, wall_ms))
     if job.memory_bytes:
         out.charge["memory_bytes"] = job.memory_bytes
     if spec is not None:
@@ -80,9 +87,26 @@ def _add_cold(out: wire.JobOut, spec: JobSpec) -> None:
     out.title, out.submitter, out.repo_url = spec.title, spec.submitter, spec.repo_url
     if spec.uid >= 0:
         command = msgspec.json.decode(spec.payload, type=wire.ExecIn)
-        out.command, out.cwd = command.argv, command.cwd
+        out.is_command, out.command, out.cwd = True, command.argv, command.cwd
+        out.title = out.title or shlex.join(command.argv)[:TITLE_MAX]
     else:
         out.payload = msgspec.Raw(spec.payload)
+
+
+def hide(out: wire.JobOut, spec: JobSpec | None) -> None:
+    """Take out what only its owner is shown: what it was given, and what it gave."""
+    if out.is_command:
+        out.title = (spec.title if spec is not None else "") or brief(out.command)
+    out.payload, out.result, out.command, out.cwd = None, None, [], ""
+
+
+def brief(argv: Sequence[str]) -> str:
+    """A command as everybody may read it: its program and at most two plain words, as in `git pull`.
+
+    What else it was given may be a secret.
+    """
+    words = list(itertools.takewhile(PLAIN.fullmatch, argv[1 : 1 + WORDS_SHOWN]))
+    return " ".join([argv[0].rpartition("/")[2][:TITLE_MAX], *words]) if argv else ""
 
 
 def _add_end(out: wire.JobOut, end: End) -> None:
@@ -186,7 +210,7 @@ def why(
     for due_ms, clock_ms in ((job.not_before_ms, now_ms), (job.earliest_wall_ms, wall_ms)):
         if due_ms > clock_ms:
             left_s = -(-(due_ms - clock_ms) // 1000)
-            at = views.rfc3339(wall_ms + due_ms - clock_ms)
+            at = views.rfc3339(views.on_wall(due_ms, clock_ms, wall_ms))
             sentence = f"Not before {at} ({left_s} s left)"
             return [Reason(Code.NOT_YET, sentence, "time", {"left_sec": left_s}, min(300, left_s))]
     entry = state.line.entry(job.number) or job

@@ -74,7 +74,7 @@ class ScheduleService:
             lambda state, stamp: decisions.create(state, schedule, stamp)
         )
         self._arm(made.schedule_id)
-        return await self.get(made.schedule_id)
+        return await self.get(principal, made.schedule_id)
 
     async def replace(
         self, principal: Principal, schedule_id: str, body: wire.ScheduleIn
@@ -93,7 +93,7 @@ class ScheduleService:
             return decisions.change(state, _known(state, schedule_id), new, stamp, principal.name)
 
         await self._changed(schedule_id, decide)
-        return await self.get(schedule_id)
+        return await self.get(principal, schedule_id)
 
     async def pause(self, principal: Principal, schedule_id: str) -> wire.ScheduleOut:
         """It submits nothing until it is resumed. Idempotent. Raises NotFound, NotPermitted."""
@@ -102,7 +102,7 @@ class ScheduleService:
             schedule_id,
             lambda state, stamp: decisions.pause(_known(state, schedule_id), stamp, principal.name),
         )
-        return await self.get(schedule_id)
+        return await self.get(principal, schedule_id)
 
     async def resume(self, principal: Principal, schedule_id: str) -> wire.ScheduleOut:
         """It goes on with its next run. Idempotent. Raises NotFound, NotPermitted."""
@@ -113,7 +113,7 @@ class ScheduleService:
             schedule_id,
             lambda state, stamp: decisions.resume(state, _known(state, schedule_id), stamp, principal.name),
         )
-        return await self.get(schedule_id)
+        return await self.get(principal, schedule_id)
 
     async def run(self, principal: Principal, schedule_id: str) -> wire.ScheduleOut:
         """Submit its job now, out of turn. Raises NotFound, NotPermitted, Conflict, and like a submission."""
@@ -139,7 +139,7 @@ class ScheduleService:
         self._jobs.decided(changes)
         if durable is not None:
             await durable
-        return await self.get(schedule_id)
+        return await self.get(principal, schedule_id)
 
     async def remove(self, principal: Principal, schedule_id: str) -> None:
         """Forget it; its jobs go on. Raises NotFound, NotPermitted."""
@@ -168,8 +168,8 @@ class ScheduleService:
 
     # -- looking
 
-    async def schedules(self) -> wire.Schedules:
-        """All, by name."""
+    async def schedules(self, principal: Principal) -> wire.Schedules:
+        """All, by name; of others' without what their jobs are given."""
 
         def build(state: State) -> list[tuple[Schedule, Runs, tuple[int, ...]]]:
             ordered = sorted(state.schedules.values(), key=lambda one: (one.name, one.holder))
@@ -179,16 +179,22 @@ class ScheduleService:
         told = await self._jobs.told([one.job for _, runs, _ in found for one in runs.last[-1:] if one.job])
         wall_ms, rows = self._clock.wall_ms(), list[wire.ScheduleOut]()
         for schedule, runs, live in found:
-            rows.append(views.shown(schedule, runs, live, told, wall_ms, count=1))
+            row = views.shown(schedule, runs, live, told, wall_ms, count=1)
+            if not _may_see(schedule, principal):
+                views.hide(row)
+            rows.append(row)
             if len(rows) % ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)
         return wire.Schedules(rows)
 
-    async def get(self, schedule_id: str) -> wire.ScheduleOut:
+    async def get(self, principal: Principal, schedule_id: str) -> wire.ScheduleOut:
         """One, with its next and last runs. Raises NotFound."""
         found = await self._ledger.read(lambda state: _looked_up(state, _known(state, schedule_id)))
         told = await self._jobs.told([one.job for one in found[1].last if one.job])
-        return views.shown(*found, told, self._clock.wall_ms(), count=recurrence.LAST_MAX)
+        out = views.shown(*found, told, self._clock.wall_ms(), count=recurrence.LAST_MAX)
+        if not _may_see(found[0], principal):
+            views.hide(out)
+        return out
 
     def _preview(self, schedule: Schedule) -> wire.ScheduleOut:
         wall_ms = self._clock.wall_ms()
@@ -278,6 +284,12 @@ class ScheduleService:
 def _looked_up(state: State, schedule: Schedule) -> tuple[Schedule, Runs, tuple[int, ...]]:
     runs = state.schedule_runs[schedule.schedule_id]
     return schedule, runs, decisions.live_of(state, runs)
+
+
+def _may_see(schedule: Schedule, principal: Principal) -> bool:
+    """Whether what its jobs are given is for this caller's eyes (QUEUE-4)."""
+    is_own = schedule.principal == principal.name or schedule.holder == principal.acts_as
+    return is_own or principal.may("schedule:manage")
 
 
 def _known(state: State, schedule_id: str) -> Schedule:

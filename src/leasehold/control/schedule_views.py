@@ -63,6 +63,11 @@ def job_of(schedule: Schedule) -> dict[str, object]:
     return job
 
 
+def hide(out: wire.ScheduleOut) -> None:
+    """Take out what its jobs are given: that is its owner's (QUEUE-4)."""
+    out.job = {name: value for name, value in out.job.items() if name not in ("exec", "payload")}
+
+
 def _nightly(schedule: Schedule) -> wire.NightlyOut | None:
     rule = schedule.nightly
     if rule is None:

@@ -8,7 +8,7 @@ from typing import Literal
 from leasehold.control.collectors import CollectorState
 from leasehold.control.history import Series
 from leasehold.control.sense import SenseService
-from leasehold.control.views import rfc3339
+from leasehold.control.views import on_wall, rfc3339
 from leasehold.core.streaks import GAP_MAX_MS, Streak
 from leasehold.model.errors import Unavailable
 from leasehold.model.node import STALE_AFTER_MS
@@ -103,7 +103,8 @@ class StatsService:
 
     def _at(self, at_ms: int | None) -> str | None:
         """A time of the ledger's clock as wall time of now."""
-        return None if at_ms is None else rfc3339(self._clock.wall_ms() - self._clock.now_ms() + at_ms)
+        clock = self._clock
+        return None if at_ms is None else rfc3339(on_wall(at_ms, clock.now_ms(), clock.wall_ms()))
 
     @staticmethod
     def _at_wall(wall_ms: int | None) -> str | None:

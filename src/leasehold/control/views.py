@@ -29,6 +29,8 @@ from leasehold.wire.lease import (
 )
 
 HELD_BY_MAX = 8
+APART_MS = 20
+"""How finely the distance between the ledger's clock and the wall clock is told."""
 """How many holders an answer to a waiter names; the rest stand in the status."""
 
 
@@ -156,8 +158,17 @@ def enforced(record: Lease) -> Enforced | None:
 
 def expires_at(deadline_ms: int, now_ms: int, wall_ms: int) -> str | None:
     """The deadline in wall time as it is now; None for a lease that ends with its processes."""
-    left_ms = deadline_ms - now_ms
-    return rfc3339(wall_ms + left_ms) if left_ms < 10**12 else None
+    if deadline_ms - now_ms >= 10**12:
+        return None
+    return rfc3339(on_wall(deadline_ms, now_ms, wall_ms))
+
+
+def on_wall(at_ms: int, now_ms: int, wall_ms: int) -> int:
+    """A time of the ledger's clock as the wall clock has it now; the same however often it is asked.
+
+    The two clocks are read one after the other, so their difference wavers by a millisecond or two.
+    """
+    return at_ms + round((wall_ms - now_ms) / APART_MS) * APART_MS
 
 
 def _bound(record: Lease) -> list[BoundProcess]:

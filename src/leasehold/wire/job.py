@@ -190,7 +190,10 @@ class AttemptOut(msgspec.Struct, omit_defaults=True):
 
 
 class JobOut(msgspec.Struct, omit_defaults=True):
-    """A job as it is now. The environment of a command is never shown."""
+    """A job as it is now. The environment of a command is never shown.
+
+    `payload`, `result`, `command` and `cwd` are shown to its holder and to who may manage others' jobs.
+    """
 
     job_id: str
     state: str
@@ -203,6 +206,7 @@ class JobOut(msgspec.Struct, omit_defaults=True):
     title: str = ""
     submitter: str = ""
     payload: msgspec.Raw | None = None
+    is_command: bool = False
     command: list[str] = []
     cwd: str = ""
     charge: dict[str, Any] = {}

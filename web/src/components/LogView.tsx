@@ -13,7 +13,7 @@ export function LogView({ job }: { job: Job }) {
   const last = job.generation ?? 0;
   const [chosen, setChosen] = useState(0);
   const attempt = chosen || last;
-  if (!(job.command ?? []).length) return null;
+  if (!job.is_command) return null;
   const mine = job.submitter === me.value?.name || may("job:manage");
   if (!mine || !may("job:submit")) {
     return <Said>Its output is for who submitted it, and for operators.</Said>;

@@ -49,6 +49,7 @@ export interface Job {
   title?: string;
   submitter?: string;
   payload?: unknown;
+  is_command?: boolean;
   command?: string[];
   cwd?: string;
   charge?: Record<string, unknown>;

@@ -127,7 +127,7 @@ async def submit_jobs(call: Call[Submit, Nothing, Nothing]) -> Submitted:
 )
 async def list_jobs(call: Call[None, JobQuery, Nothing]) -> JobPage:
     """Jobs that match, newest first: live ones, then those that have ended."""
-    return await call.services.jobs.listing(call.query)
+    return await call.services.jobs.listing(call.principal, call.query)
 
 
 @table.endpoint(

@@ -23,7 +23,7 @@ class SchedulePath(msgspec.Struct, frozen=True):
 @table.endpoint("GET", "/api/schedules", verb="schedule:read", answer=Schedules)
 async def list_schedules(call: Call[None, Nothing, Nothing]) -> Schedules:
     """All schedules by name, each with its next run and what came of its last one."""
-    return await call.services.schedules.schedules()
+    return await call.services.schedules.schedules(call.principal)
 
 
 @table.endpoint(
@@ -53,7 +53,7 @@ async def add_schedule(call: Call[ScheduleIn, Nothing, Nothing]) -> ScheduleOut:
 )
 async def get_schedule(call: Call[None, Nothing, SchedulePath]) -> ScheduleOut:
     """One schedule, with its next runs and what came of its last ones."""
-    return await call.services.schedules.get(call.path.schedule_id)
+    return await call.services.schedules.get(call.principal, call.path.schedule_id)
 
 
 @table.endpoint(
