@@ -190,6 +190,8 @@ class Assembly:
             runner=self.runner,
         )
         self._assemble_addons()
+        kept = lambda: self.settings.history  # noqa: E731 - read again at each write
+        self.samples = SqliteSamples(str(self.data), kept)
         self.sense = SenseService(
             node_id,
             host,
@@ -202,7 +204,7 @@ class Assembly:
             lane=ThreadLane,
             publish_use=self.leases.take_use,
             api=self.requests.stats,
-            history=History(SqliteSamples(str(self.data)), self.clock),
+            history=History(self.samples, self.clock, kept),
             addons=self.addon_watch,
         )
         self._assemble_page()

@@ -42,6 +42,10 @@ def check(settings: Settings) -> None:
             raise ValueError(f"capacity.class_units.{name}: expected 1 to 100, got {units}")
     _check_roles(settings)
     _check_addresses(settings)
+    if 60 % settings.history.sample_sec:
+        raise ValueError(
+            "history.sample_sec: expected 5, 6, 10, 12, 15, 20, 30 or 60, so that minutes are whole"
+        )
 
 
 def _check_addresses(settings: Settings) -> None:
@@ -116,6 +120,15 @@ def _ranges(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
     yield "limits.commands_waiting", limits.commands_waiting, 16, 1_000_000
     yield "limits.bytes_waiting", limits.bytes_waiting, 4 << 20, 1 << 34
     yield "limits.semaphores_max", limits.semaphores_max, 1, 1_000_000
+    history, forecast = settings.history, settings.forecast
+    yield "history.sample_sec", history.sample_sec, 5, 60
+    yield "history.raw_days", history.raw_days, 1, 366
+    yield "history.minute_days", history.minute_days, history.raw_days, 3_660
+    yield "history.hour_days", history.hour_days, history.minute_days, 3_660
+    yield "history.streak_days", history.streak_days, 1, 3_660
+    yield "forecast.half_life_days", forecast.half_life_days, 1, 366
+    yield "forecast.quiet_from_pct", forecast.quiet_from_pct, 50, 100
+    yield "forecast.window_min_sec", forecast.window_min_sec, 900, 86_400
 
 
 def _check_curve(curve: tuple[tuple[int, int], ...]) -> None:

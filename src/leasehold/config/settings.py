@@ -12,6 +12,8 @@ from leasehold.model.quiet import QuietSettings
 from leasehold.model.settings import (
     AddonSettings,
     CapacitySettings,
+    ForecastSettings,
+    HistorySettings,
     LeaseSettings,
     LimitSettings,
     LineRules,
@@ -98,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
     guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
+    history: HistorySettings = msgspec.field(default_factory=HistorySettings)
+    forecast: ForecastSettings = msgspec.field(default_factory=ForecastSettings)
 
     @property
     def data_path(self) -> Path:
@@ -124,5 +128,7 @@ FIXED = (
     "log.files_kept",
     "lease.ended_shown",
     "guard.container_sockets",
+    "history.sample_sec",
+    "forecast.half_life_days",
 )
 """Settings that take a restart; all others are taken up on SIGHUP."""

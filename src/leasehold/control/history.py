@@ -1,6 +1,6 @@
 """Samples and quiet streaks.
 
-Written each ten seconds, asked by group, metric, range and step (SENSE-14…16).
+Written each few seconds, asked by group, metric, range and step (SENSE-14…16).
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import msgspec
 import structlog
 
 from leasehold.control.collectors import Collector
+from leasehold.core import rollup, streaks
 from leasehold.core import samples as fields_of
-from leasehold.core import streaks
+from leasehold.core.rollup import AGGREGATES, Aggregate
 from leasehold.core.streaks import Streak
 from leasehold.model.errors import Invalid, LeaseholdError
 from leasehold.model.quiet import QuietAssessment
+from leasehold.model.settings import HistorySettings
 from leasehold.model.snapshot import ApiStats, HostStats, ProcessStats
 from leasehold.ports.clock import Clock
-from leasehold.ports.samples import Bucket, Sample, Samples
+from leasehold.ports.samples import POINTS_MAX, Point, Sample, Samples
 
 log = structlog.get_logger(__name__)
 
-SAMPLE_MS = 10_000
 WRITE_TIMEOUT_MS = 20_000
-POINTS_MAX = 10_000
-RANGE_MS_MAX = 7 * 86_400_000  # how long raw samples are kept
+SHOWN = 600
+"""About how many points there are where nobody says how long a step is to be."""
+
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
 STREAKS_MAX = 1_000
 UNWRITTEN_MAX = 720  # rows kept for a store that refuses: a quarter of an hour of eight groups
-AGGREGATES = ("mean", "min", "max", "last", "count")
 ADDON = "addon:"
 """Before an add-on's id in the name of its metric group."""
 
@@ -44,22 +46,31 @@ Groups = dict[str, dict[str, float]]
 
 
 class Series(msgspec.Struct, frozen=True):
-    """An answered question. Steps without a sample are absent from `buckets`."""
+    """An answered question. Steps without a sample are absent from `points`."""
 
     group: str
     metric: str
-    aggregate: str
+    aggregate: Aggregate
     start_ms: int
     end_ms: int
     step_ms: int
-    buckets: Sequence[Bucket]
+    points: Sequence[Point]
+
+    def values(self) -> list[float | None]:
+        """One per step; where nothing was sampled there is nothing."""
+        known = {point.start_ms: exact(point.figures.told(self.aggregate)) for point in self.points}
+        return [known.get(start) for start in range(self.start_ms, self.end_ms, self.step_ms)]
 
 
 class History:
     """Takes samples from the newest measurements, and answers questions about them."""
 
-    def __init__(self, store: Samples, clock: Clock) -> None:
-        self._store = store
+    def __init__(
+        self, store: Samples, clock: Clock, settings: Callable[[], HistorySettings] = HistorySettings
+    ) -> None:
+        self.store = store
+        self._settings = settings
+        self._sample_ms = 1000 * settings().sample_sec
         self._clock = clock
         self._open: Streak | None = None
         self._ended: list[Streak] = []
@@ -70,7 +81,7 @@ class History:
     async def open(self) -> None:
         """Open the store, or try again with each write: no history is no reason not to start."""
         try:
-            left_open = await self._store.open()
+            left_open = await self.store.open()
         except LeaseholdError as error:
             log.warning("history_not_open", why=error.message)
             return
@@ -83,16 +94,16 @@ class History:
         """Write what is left, then close the store."""
         if self._writing is not None:
             await asyncio.wait((self._writing,), timeout=1.0)
-        await self._store.close()
+        await self.store.close()
 
     def collector(self, newest: Callable[[], Newest], addons: Callable[[], Groups] = dict) -> Collector:
-        """The collector that takes a sample each ten seconds; the store writes on a thread of its own.
+        """The collector that takes a sample each few seconds; the store writes on a thread of its own.
 
         `addons` gives the fields of each add-on.
         """
         return Collector(
             name="history",
-            interval_ms=SAMPLE_MS,
+            interval_ms=self._sample_ms,
             timeout_ms=WRITE_TIMEOUT_MS,
             prepare=lambda: (*newest(), addons()),
             take=self._take,
@@ -126,7 +137,7 @@ class History:
         rows, ended = self._unwritten, self._ended[-STREAKS_MAX:]
         self._unwritten, self._ended = [], []
         try:
-            await self._store.write(rows, ended, self._open, self._clock.wall_ms())
+            await self.store.write(rows, ended, self._open, self._clock.wall_ms())
         except Exception as error:  # noqa: BLE001 - history may be lost, the server goes on
             log.warning("history_not_written", why=str(error), rows=len(rows))
             self._unwritten = (rows + self._unwritten)[-UNWRITTEN_MAX:]
@@ -140,19 +151,26 @@ class History:
         """One metric over the last `range_ms`. Raises Invalid, naming what is allowed."""
         if aggregate not in AGGREGATES:
             raise _invalid("agg", aggregate, ", ".join(AGGREGATES))
-        if not SAMPLE_MS <= range_ms <= RANGE_MS_MAX:
-            raise _invalid("range", f"{range_ms // 1000}s", "10s to 7d")
-        step_ms = _step(range_ms, step_ms)
+        kept = self._settings()
+        if not self._sample_ms <= range_ms <= kept.hour_days * DAY_MS:
+            raise _invalid(
+                "range", f"{range_ms // 1000}s", f"{self._sample_ms // 1000}s to {kept.hour_days}d"
+            )
+        step_ms = _step(range_ms, step_ms, self._finest_ms(range_ms))
         metric = await self._metric(group, metric)
         end_ms = self._clock.wall_ms() // step_ms * step_ms + step_ms
         start_ms = end_ms - -(-range_ms // step_ms) * step_ms
-        buckets = await self._store.buckets(
-            group, metric, start_ms=start_ms, end_ms=end_ms, step_ms=step_ms, how=aggregate
-        )
-        return Series(group, metric, aggregate, start_ms, end_ms, step_ms, buckets)
+        points = await self.store.points(group, metric, start_ms=start_ms, end_ms=end_ms, step_ms=step_ms)
+        return Series(group, metric, aggregate, start_ms, end_ms, step_ms, points)
+
+    def _finest_ms(self, range_ms: int) -> int:
+        """The finest step that is kept for such a range."""
+        kept = self._settings()
+        days = (kept.raw_days, kept.minute_days, kept.hour_days)
+        return 1000 * rollup.finest_s(range_ms // 1000, self._sample_ms // 1000, days)
 
     async def _metric(self, group: str, metric: str | None) -> str:
-        known = await self._store.groups()
+        known = await self.store.groups()
         if group not in known and group not in HEADLINES:
             raise _invalid("group", group, ", ".join(sorted(known.keys() | HEADLINES.keys())))
         if metric is None:
@@ -168,19 +186,43 @@ class History:
     async def streaks(self, *, range_ms: int) -> list[Streak]:
         """Ended streaks of the range and the open one, oldest first."""
         since_ms = self._clock.wall_ms() - range_ms
-        stored = await self._store.streaks(since_ms=since_ms, limit=STREAKS_MAX)
+        stored = await self.store.streaks(since_ms=since_ms, limit=STREAKS_MAX)
         recent = [each for each in [*self._ended, self._open] if each is not None and each.end_ms > since_ms]
         return [*stored, *recent]
 
 
-def _step(range_ms: int, step_ms: int | None) -> int:
-    """The step asked for, or the finest whole number of samples that keeps to about 600 points."""
+def _step(range_ms: int, step_ms: int | None, finest_ms: int) -> int:
+    """The step asked for, or one of about `SHOWN` points: a whole number of the finest that is kept."""
     if step_ms is None:
-        return max(SAMPLE_MS, -(-range_ms // (600 * SAMPLE_MS)) * SAMPLE_MS)
-    least_ms = max(SAMPLE_MS, -(-range_ms // POINTS_MAX))
-    if not least_ms <= step_ms <= range_ms:
-        raise _invalid("step", f"{step_ms // 1000}s", f"{-(-least_ms // 1000)}s to {range_ms // 1000}s")
+        return suited_ms(range_ms, finest_ms)
+    rolled = finest_ms >= MINUTE_MS  # else any step will do: each sample is looked at
+    least_ms = max(finest_ms, -(-range_ms // POINTS_MAX))
+    least_ms = -(-least_ms // finest_ms) * finest_ms if rolled else least_ms
+    if not least_ms <= step_ms <= range_ms or (rolled and step_ms % finest_ms):
+        whole = f", in multiples of {finest_ms // 1000}s" if rolled else ""
+        allowed = f"{-(-least_ms // 1000)}s to {range_ms // 1000}s{whole}"
+        raise _invalid("step", f"{step_ms // 1000}s", allowed)
     return step_ms
+
+
+def suited_ms(range_ms: int, finest_ms: int) -> int:
+    """The finest step that keeps to about `SHOWN` points: a whole part of a day, or whole days."""
+    least_ms = max(finest_ms, -(-range_ms // SHOWN))
+    if least_ms <= MINUTE_MS - finest_ms:
+        return -(-least_ms // finest_ms) * finest_ms
+    for step_s in STEPS_S:
+        if 1000 * step_s >= least_ms:
+            return 1000 * step_s
+    return -(-least_ms // DAY_MS) * DAY_MS
+
+
+STEPS_S = (60, 120, 180, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
+"""Steps of a minute and more that divide a day."""
+
+
+def exact(value: float) -> float:
+    """A figure with the seven digits that a stored one has; a whole one as it is."""
+    return value if value == int(value) else float(f"{value:.7g}")
 
 
 def _invalid(field: str, given: str, expected: str) -> Invalid:

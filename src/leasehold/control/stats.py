@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from leasehold.control.collectors import CollectorState
-from leasehold.control.history import Series
 from leasehold.control.sense import SenseService
 from leasehold.control.views import on_wall, rfc3339
 from leasehold.core.streaks import GAP_MAX_MS, Streak
@@ -19,7 +18,7 @@ from leasehold.wire.addon import AddonStatsSnapshot
 from leasehold.wire.duration import duration_s
 
 DAY_S = 86_400
-STREAK_RANGE_S_MAX = 730 * DAY_S
+STREAK_RANGE_S_MAX = 3_660 * DAY_S
 WARN_AFTER_MS = 3 * 2_000
 """Three missed host samples: not yet stale, no longer ok."""
 
@@ -96,7 +95,7 @@ class StatsService:
             start=rfc3339(series.start_ms),
             end=rfc3339(series.end_ms),
             step_sec=series.step_ms / 1000,
-            values=_with_gaps(series),
+            values=series.values(),
         )
 
     # -- shapes -----------------------------------------------------------------------
@@ -166,12 +165,6 @@ def _streak(streak: Streak, *, is_open: bool) -> wire.StreakOut:
         min_score=streak.score_min,
         open=is_open,
     )
-
-
-def _with_gaps(series: Series) -> list[float | None]:
-    """One value per step; where nothing was sampled there is nothing."""
-    by_start = {bucket.start_ms: bucket.value for bucket in series.buckets}
-    return [by_start.get(start) for start in range(series.start_ms, series.end_ms, series.step_ms)]
 
 
 def _rollup(

@@ -395,6 +395,7 @@ def _quiet(moment: Moment) -> dict[str, float]:
             "quiet_score": moment.score,
             "score_raw": moment.score,
             "state": moment.state,
+            "quiet": int(moment.is_quiet),
             "cpu_avg_10s": moment.load.cpu_pct,
             "cpu_avg_2m": moment.load.cpu_pct,
             **inputs,

@@ -6,7 +6,7 @@ Counters and constants are left out: a day of one node stays under 15 MB.
 from __future__ import annotations
 
 from leasehold.model.addon import RequestFigures
-from leasehold.model.quiet import QuietAssessment
+from leasehold.model.quiet import QuietAssessment, QuietState
 from leasehold.model.snapshot import ApiStats, HostStats, ProcessStats, Stall
 
 MOUNTS_KEPT = 8
@@ -116,12 +116,13 @@ STATES = {"QUIET": 0, "NORMAL": 1, "BUSY": 2, "PANIC": 3, "UNKNOWN": 4}
 
 
 def quiet(assessment: QuietAssessment) -> dict[str, float]:
-    """Score, state and inputs."""
+    """Score, state and inputs. The mean of `quiet` is the share of time that was QUIET."""
     return _known(
         {
             "quiet_score": assessment.quiet_score,
             "score_raw": assessment.score_raw,
             "state": STATES[assessment.state.value],
+            "quiet": None if assessment.quiet_score is None else int(assessment.state is QuietState.QUIET),
             **{name: value for name, value in assessment.inputs.items() if name not in ELSEWHERE},
         }
     )

@@ -99,6 +99,28 @@ class AddonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed_hosts: tuple[str, ...] = ("127.0.0.0/8", "::1")
 
 
+class HistorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SENSE-14…16: how often the figures are written, and how long they are kept: as they were sampled,
+    rolled up to minutes, rolled up to hours; and quiet streaks.
+    """
+
+    sample_sec: int = 10
+    raw_days: int = 7
+    minute_days: int = 30
+    hour_days: int = 730
+    streak_days: int = 730
+
+
+class ForecastSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SENSE-18, 19. `half_life_days`: after so long a week counts for half. `quiet_from_pct`: from this
+    probability on a time is a forecast window, if it lasts `window_min_sec` at least.
+    """
+
+    half_life_days: int = 28
+    quiet_from_pct: int = 80
+    window_min_sec: int = 1_800
+
+
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that the decisions of the ledger read. One frozen version at a time."""
 

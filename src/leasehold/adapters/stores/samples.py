@@ -1,7 +1,7 @@
-"""Samples and streaks in a SQLite file of their own, on a thread of its own (SENSE-14…16).
+"""Samples, rollups, streaks and forecasts in a SQLite file of their own, on its own thread (SENSE-14…19).
 
 `synchronous=NORMAL`: a power loss may take the last commits, never the file. One day of one node with 8
-cores, 4 mounts and 4 interfaces is under 15 MB (tests/unit/test_samples_size.py).
+cores, 4 mounts and 4 interfaces is under 15 MB (tests/unit/test_sense_history.py).
 """
 
 from __future__ import annotations
@@ -9,71 +9,34 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import structlog
+import msgspec
 
+from leasehold.adapters.stores.samples_rollups import Rollups
+from leasehold.adapters.stores.samples_schema import opened
+from leasehold.core import rollup
+from leasehold.core.rollup import HOUR_S, MINUTE_S, Figures
 from leasehold.core.streaks import Streak
 from leasehold.model.errors import Unavailable
-from leasehold.ports.samples import Bucket, Sample
+from leasehold.model.forecast import DayForecast
+from leasehold.model.settings import HistorySettings
+from leasehold.ports.samples import POINTS_MAX, Point, Sample
 from leasehold.runtime.lanes import ThreadLane
 
-log = structlog.get_logger(__name__)
-
 FILE = "samples.sqlite3"
-RAW_DAYS = 7
-STREAK_DAYS = 730
 DAY_MS = 86_400_000
 PRUNED_PER_WRITE = 64  # rows; sixteen times what a write adds, so pruning catches up and no write is long
 FREED_PAGES_PER_WRITE = 32
-BUCKETS_MAX = 10_000
-WAL_PAGES = 64  # half a megabyte beside the file; a checkpoint every two minutes
-SCHEMA_VERSION = 1
-# Rows lie in the order of time, so that pages fill up; kept by key, each payload would spill over a page.
-SCHEMA = """
-PRAGMA page_size = 8192;
-PRAGMA auto_vacuum = INCREMENTAL;
-PRAGMA journal_mode = WAL;
-BEGIN;
-CREATE TABLE stats_samples (
-    timestamp INTEGER NOT NULL, metric_group TEXT NOT NULL, payload_json TEXT NOT NULL
-);
-CREATE UNIQUE INDEX stats_samples_by_group ON stats_samples (metric_group, timestamp);
-CREATE TABLE stats_rollups (
-    step_sec INTEGER NOT NULL, metric_group TEXT NOT NULL, timestamp INTEGER NOT NULL,
-    payload_json TEXT NOT NULL
-);
-CREATE UNIQUE INDEX stats_rollups_by_group ON stats_rollups (step_sec, metric_group, timestamp);
-CREATE TABLE quiet_streaks (
-    start_time INTEGER PRIMARY KEY, end_time INTEGER NOT NULL, avg_score REAL NOT NULL,
-    min_score INTEGER NOT NULL, score_sum INTEGER NOT NULL, seen INTEGER NOT NULL
-);
-CREATE INDEX quiet_streaks_by_end ON quiet_streaks (end_time);
-CREATE TABLE open_streak (
-    one INTEGER PRIMARY KEY CHECK (one = 1), start_time INTEGER NOT NULL, end_time INTEGER NOT NULL,
-    min_score INTEGER NOT NULL, score_sum INTEGER NOT NULL, seen INTEGER NOT NULL
-);
-PRAGMA user_version = 1;
-COMMIT;
-"""
-AGGREGATES = {
-    "mean": "avg(value)",
-    "min": "min(value)",
-    "max": "max(value)",
-    "count": "count(value)",
-    "last": "value",
-}
+KEPT = HistorySettings()
 
 
 class SqliteSamples:
-    """The port `Samples`.
+    """The port `Samples`. `kept` says for how long; it is asked at each write."""
 
-    A file that can't be read is set aside and a new one begun: history is not worth a stop.
-    """
-
-    def __init__(self, folder: str, raw_days: int = RAW_DAYS) -> None:
+    def __init__(self, folder: str, kept: Callable[[], HistorySettings] = lambda: KEPT) -> None:
         self._path = os.path.join(folder, FILE)
-        self._raw_ms = raw_days * DAY_MS
+        self._kept = kept
         self._lane = ThreadLane("samples")
         self._database: sqlite3.Connection | None = None
 
@@ -85,16 +48,30 @@ class SqliteSamples:
     ) -> None:
         await self._lane.run(self._write, samples, ended, open_streak, now_wall_ms)
 
-    async def buckets(
-        self, group: str, metric: str, *, start_ms: int, end_ms: int, step_ms: int, how: str
-    ) -> Sequence[Bucket]:
-        return await self._lane.run(self._buckets, group, metric, start_ms, end_ms, step_ms, how)
+    async def fill(
+        self, minutes: Sequence[Sample], ended: Sequence[Streak] = (), per_minute: int = 6
+    ) -> None:
+        """Whole minutes of the past, in order, as if each had been sampled `per_minute` times, and the hours
+        that they make. For demos and trials; no part of the port.
+        """
+        await self._lane.run(self._fill, minutes, ended, per_minute)
+
+    async def points(
+        self, group: str, metric: str, *, start_ms: int, end_ms: int, step_ms: int
+    ) -> Sequence[Point]:
+        return await self._lane.run(self._points, group, metric, start_ms, end_ms, step_ms)
 
     async def groups(self) -> dict[str, list[str]]:
         return await self._lane.run(self._groups)
 
     async def streaks(self, *, since_ms: int, limit: int) -> Sequence[Streak]:
         return await self._lane.run(self._streaks, since_ms, limit)
+
+    async def keep_forecasts(self, days: Sequence[DayForecast]) -> None:
+        await self._lane.run(self._keep_forecasts, days)
+
+    async def forecasts(self, *, since_ms: int, limit: int) -> Sequence[DayForecast]:
+        return await self._lane.run(self._forecasts, since_ms, limit)
 
     async def close(self) -> None:
         if self._database is not None:
@@ -104,79 +81,23 @@ class SqliteSamples:
     # -- on the thread ----------------------------------------------------------------
 
     def _open(self) -> Streak | None:
-        try:
-            self._database = self._connected()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable(
-                    f"{self._path} can't be opened: {error}; check the folder and the disk"
-                ) from error
-            aside = f"{self._path}.damaged"
-            log.error("samples_set_aside", path=self._path, aside=aside, why=str(error))
-            for suffix in ("-wal", "-shm"):
-                if os.path.exists(self._path + suffix):
-                    os.remove(self._path + suffix)
-            os.replace(self._path, aside)
-            self._database = self._connected()
+        self._database = opened(self._path)
         row = self._database.execute(
             "SELECT start_time, end_time, score_sum, min_score, seen FROM open_streak"
         ).fetchone()
         return Streak(*row) if row else None
-
-    def _connected(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                database.executescript(SCHEMA)
-            elif version > SCHEMA_VERSION:
-                raise Unavailable(
-                    f"{self._path} has schema version {version}, this program knows {SCHEMA_VERSION}; "
-                    "start the newer program, or move the file away"
-                )
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            database.execute("PRAGMA cache_size = -512")  # KiB; a write touches four leaves
-            database.execute("SELECT count(*) FROM quiet_streaks").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
 
     def _connection(self) -> sqlite3.Connection:
         if self._database is None:
             raise Unavailable("history is not open (yet, or any more); try again")
         return self._database
 
-    def _write(
-        self, samples: Sequence[Sample], ended: Sequence[Streak], open_streak: Streak | None, now_wall_ms: int
-    ) -> None:
+    def _in_one(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """`work` in one transaction, and a few freed pages given back."""
         database = self._connection()
         database.execute("BEGIN IMMEDIATE")
         try:
-            database.executemany(
-                "INSERT OR REPLACE INTO stats_samples VALUES (?, ?, ?)",
-                [
-                    (each.wall_ms, each.group, json.dumps(each.fields, separators=(",", ":")))
-                    for each in samples
-                ],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO quiet_streaks VALUES (?, ?, ?, ?, ?, ?)", map(_row, ended)
-            )
-            database.execute("DELETE FROM open_streak")
-            if open_streak is not None:
-                database.execute(
-                    "INSERT INTO open_streak VALUES (1, ?, ?, ?, ?, ?)",
-                    (
-                        open_streak.start_ms,
-                        open_streak.end_ms,
-                        open_streak.score_min,
-                        open_streak.score_sum,
-                        open_streak.seen,
-                    ),
-                )
-            self._prune(database, now_wall_ms)
+            work(database)
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
@@ -184,53 +105,109 @@ class SqliteSamples:
             raise
         database.execute(f"PRAGMA incremental_vacuum({FREED_PAGES_PER_WRITE})")
 
-    def _prune(self, database: sqlite3.Connection, now_wall_ms: int) -> None:
+    def _write(
+        self, samples: Sequence[Sample], ended: Sequence[Streak], open_streak: Streak | None, now_wall_ms: int
+    ) -> None:
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(
+                "INSERT OR REPLACE INTO stats_samples VALUES (?, ?, ?)",
+                [
+                    (each.wall_ms, each.group, json.dumps(each.fields, separators=(",", ":")))
+                    for each in samples
+                ],
+            )
+            _keep_streaks(database, ended)
+            database.execute("DELETE FROM open_streak")
+            if open_streak is not None:
+                row = _row(open_streak)
+                database.execute("INSERT INTO open_streak VALUES (1, ?, ?, ?, ?, ?)", (*row[:2], *row[3:]))
+            rollups = Rollups(database)
+            groups = self._group_names(database)
+            rollups.written(samples)
+            rollups.roll(now_wall_ms, groups)
+            self._prune(database, groups, now_wall_ms)
+
+        self._in_one(work)
+
+    def _fill(self, minutes: Sequence[Sample], ended: Sequence[Streak], per_minute: int) -> None:
+        def work(database: sqlite3.Connection) -> None:
+            rollups = Rollups(database)
+            for each in minutes:
+                start_ms = each.wall_ms // 60_000 * 60_000
+                fields = {
+                    name: Figures(value, value, value, value, per_minute)
+                    for name, value in each.fields.items()
+                }
+                rollups.put(MINUTE_S, each.group, start_ms, fields)
+            _keep_streaks(database, ended)
+            if minutes:
+                last_ms = minutes[-1].wall_ms // 60_000 * 60_000 + 60_000
+                rollups.filled(minutes[0].wall_ms, last_ms, rollups.groups())
+
+        self._in_one(work)
+
+    def _prune(self, database: sqlite3.Connection, groups: Sequence[str], now_wall_ms: int) -> None:
         """Drop a slice of what is past its time, per group by its key: never a scan."""
-        oldest = now_wall_ms - self._raw_ms
-        for group in self._group_names(database):
+        kept = self._kept()
+        oldest = now_wall_ms - kept.raw_days * DAY_MS
+        for group in groups:
             database.execute(
                 "DELETE FROM stats_samples WHERE metric_group = ?1 AND timestamp IN"
                 " (SELECT timestamp FROM stats_samples WHERE metric_group = ?1 AND timestamp < ?2"
                 " ORDER BY timestamp LIMIT ?3)",
                 (group, oldest, PRUNED_PER_WRITE),
             )
+        rollups = Rollups(database)
+        last_ms = now_wall_ms - kept.hour_days * DAY_MS
+        rollups.prune(MINUTE_S, now_wall_ms - kept.minute_days * DAY_MS, groups, PRUNED_PER_WRITE)
+        rollups.prune(HOUR_S, last_ms, groups, PRUNED_PER_WRITE)
+        rollups.forget_names(last_ms)
+        streaks_ms = now_wall_ms - kept.streak_days * DAY_MS
         database.execute(
-            "DELETE FROM quiet_streaks WHERE end_time < ?", (now_wall_ms - STREAK_DAYS * DAY_MS,)
+            "DELETE FROM quiet_streaks WHERE start_time IN"
+            " (SELECT start_time FROM quiet_streaks WHERE end_time < ? ORDER BY end_time LIMIT ?)",
+            (streaks_ms, PRUNED_PER_WRITE),
         )
+        database.execute("DELETE FROM day_forecasts WHERE day < ?", (last_ms,))
 
     @staticmethod
     def _group_names(database: sqlite3.Connection) -> list[str]:
-        """Distinct groups by jumping along the key, whatever the number of rows."""
+        """Distinct groups by jumping along the key, whatever the number of rows; and those of rollups."""
         rows = database.execute(
             "WITH RECURSIVE names(name) AS (SELECT min(metric_group) FROM stats_samples UNION ALL"
             " SELECT (SELECT min(metric_group) FROM stats_samples WHERE metric_group > name) FROM names"
             " WHERE name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL"
         )
-        return [name for (name,) in rows]
+        return sorted({*(name for (name,) in rows), *Rollups(database).groups()})
 
-    def _buckets(
-        self, group: str, metric: str, start_ms: int, end_ms: int, step_ms: int, how: str
-    ) -> Sequence[Bucket]:
-        # For `last` SQLite takes the bare column from the row that has the maximum.
-        newest = ", max(timestamp)" if how == "last" else ""
+    def _points(self, group: str, metric: str, start_ms: int, end_ms: int, step_ms: int) -> Sequence[Point]:
+        parts = self._parts(group, metric, start_ms, end_ms, step_ms)
+        found = rollup.by_step(parts, step_ms)
+        return [Point(at_ms, figures) for at_ms, figures in found[-POINTS_MAX:]]
+
+    def _parts(
+        self, group: str, metric: str, start_ms: int, end_ms: int, step_ms: int
+    ) -> Iterator[tuple[int, Figures]]:
+        """What the points are made of: the coarsest that the step consists of, then what is finer."""
+        rollups = Rollups(self._connection())
+        at_ms = start_ms
+        for step_s in (HOUR_S, MINUTE_S):
+            until_ms = min(rollups.until(step_s) or 0, end_ms)
+            if step_ms % (1000 * step_s) == 0 and at_ms < until_ms:
+                yield from rollups.read(step_s, group, metric, at_ms, until_ms)
+                at_ms = until_ms
         rows = self._connection().execute(
-            f"SELECT timestamp / :step * :step AS start, {AGGREGATES[how]}{newest} FROM ("  # noqa: S608 - fixed texts
-            " SELECT timestamp, json_extract(payload_json, :path) AS value FROM stats_samples"
-            " WHERE metric_group = :group AND timestamp >= :start AND timestamp < :end)"
-            " WHERE value IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT :most",
-            {
-                "step": step_ms,
-                "path": f'$."{metric}"',
-                "group": group,
-                "start": start_ms,
-                "end": end_ms,
-                "most": BUCKETS_MAX,
-            },
+            "SELECT timestamp, value FROM (SELECT timestamp, json_extract(payload_json, ?) AS value"
+            " FROM stats_samples WHERE metric_group = ? AND timestamp >= ? AND timestamp < ?"
+            " ORDER BY timestamp) WHERE value IS NOT NULL",
+            (f'$."{metric}"', group, at_ms, end_ms),
         )
-        return [Bucket(row[0], row[1]) for row in rows]
+        for wall_ms, value in rows:
+            yield wall_ms, Figures(value, value, value, value, 1)
 
     def _groups(self) -> dict[str, list[str]]:
         database = self._connection()
+        rollups = Rollups(database)
         found: dict[str, list[str]] = {}
         for name in self._group_names(database):
             row = database.execute(
@@ -238,7 +215,7 @@ class SqliteSamples:
                 " ORDER BY timestamp DESC LIMIT 1",
                 (name,),
             ).fetchone()
-            found[name] = sorted(json.loads(row[0]))
+            found[name] = sorted({*(json.loads(row[0]) if row else ()), *rollups.names(name)})
         return found
 
     def _streaks(self, since_ms: int, limit: int) -> Sequence[Streak]:
@@ -249,10 +226,30 @@ class SqliteSamples:
         )
         return [Streak(*row) for row in rows][::-1]
 
+    def _keep_forecasts(self, days: Sequence[DayForecast]) -> None:
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(
+                "INSERT OR REPLACE INTO day_forecasts VALUES (?, ?)",
+                [(day.start_ms, msgspec.json.encode(day)) for day in days],
+            )
+
+        self._in_one(work)
+
+    def _forecasts(self, since_ms: int, limit: int) -> Sequence[DayForecast]:
+        rows = self._connection().execute(
+            "SELECT payload_json FROM day_forecasts WHERE day >= ? ORDER BY day DESC LIMIT ?",
+            (since_ms, limit),
+        )
+        return [msgspec.json.decode(row[0], type=DayForecast) for row in rows][::-1]
+
     def _close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _keep_streaks(database: sqlite3.Connection, ended: Sequence[Streak]) -> None:
+    database.executemany("INSERT OR REPLACE INTO quiet_streaks VALUES (?, ?, ?, ?, ?, ?)", map(_row, ended))
 
 
 def _row(streak: Streak) -> tuple[int, int, float, int, int, int]:
