@@ -280,11 +280,11 @@ class Services(msgspec.Struct, frozen=True):
     """Everything that handlers call. Made by `bootstrap` once recovery is done.
 
     `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
-    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
-    behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
-    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`,
-    `tenants` that behind `/api/tenants`.
+    is the service behind `/api/system-stats`, `forecast` that of what is to come there, `owner` that behind
+    `/api/nodes`, `addons` that behind `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind
+    `/api/guards`, `audit` that behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard`
+    and `/api/session`, `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind
+    `/api/schedules`, `tenants` that behind `/api/tenants`.
     """
 
     leases: Leases
@@ -302,6 +302,7 @@ class Services(msgspec.Struct, frozen=True):
     schedules: Schedules
     tenants: Tenants
     stats: Any = None
+    forecast: Any = None
     dashboard: Any = None
     sessions: Any = None
     ladder: Any = None

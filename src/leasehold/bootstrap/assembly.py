@@ -39,6 +39,8 @@ from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
 from leasehold.control.dashboard import Dashboard
 from leasehold.control.drafts import Users
+from leasehold.control.forecast import ForecastService
+from leasehold.control.forecast_views import ForecastViews
 from leasehold.control.guard import GuardService
 from leasehold.control.history import History
 from leasehold.control.job import JobService
@@ -207,6 +209,15 @@ class Assembly:
             history=History(self.samples, self.clock, kept),
             addons=self.addon_watch,
         )
+        self.forecast = ForecastService(
+            self.samples,
+            self.clock,
+            local_zone(),
+            lambda: self.settings.forecast,
+            ThreadLane("forecast").run,
+            self.supervisor.owner.foresee,
+            self.settings.history.sample_sec,
+        )
         self._assemble_page()
 
     def _assemble_addons(self) -> None:
@@ -265,6 +276,7 @@ class Assembly:
             ready=lambda: self.supervisor.ready,
             metrics=self.telemetry.render,
             stats=StatsService(self.sense, self.clock, self.addons.snapshots),
+            forecast=ForecastViews(self.forecast, self.clock),
             owner=self.supervisor.owner,
             addons=self.addons,
             tokens=self.tokens,

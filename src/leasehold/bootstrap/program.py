@@ -93,6 +93,7 @@ class Program(Assembly):
         gc.freeze()
         self.pipeline.services = self.services()
         await self.sense.start()
+        self.forecast.start()
         await asyncio.to_thread(self.telemetry.prepare)
         if not (self.data / SERVER_FILE).exists():
             self._announce()
@@ -111,6 +112,7 @@ class Program(Assembly):
         await self.server.stop_accepting()
         await self._within(PAGES_S, "pages", self.dashboard.close())
         await self._within(PAGES_S, "sessions", self.sessions.close())
+        await self._within(COLLECTORS_S, "forecast", self.forecast.stop())
         await self._within(COLLECTORS_S, "collectors", self.sense.stop())
         await self._within(COMMIT_S, "store", self.supervisor.stop(self.archive.close))
         late = await self.server.drain(DRAIN_S)

@@ -39,6 +39,7 @@ MODULES = (
     "event",
     "audit",
     "history",
+    "when",
     "replay",
     "config",
     "doctor",

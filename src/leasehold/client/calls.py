@@ -18,6 +18,7 @@ from leasehold.wire import (
     audit,
     claim,
     dashboard,
+    forecast,
     guard,
     job,
     lease,
@@ -147,6 +148,9 @@ READY = Call(paths.READY, Nothing, server.Ready)
 STATS = Call(paths.STATS, Nothing, stats.SystemStatsSnapshot)
 STATS_HEALTH = Call(paths.STATS_HEALTH, Nothing, stats.StatsHealth)
 HISTORY = Call(paths.HISTORY, Nothing, stats.HistoryOut)
+HEATMAP = Call(paths.HEATMAP, Nothing, forecast.HeatmapOut)
+FORECAST = Call(paths.FORECAST, Nothing, forecast.ForecastOut)
+FORECAST_SCORES = Call(paths.FORECAST_SCORES, Nothing, forecast.ScoresOut)
 STREAKS = Call(paths.STREAKS, Nothing, stats.StreaksOut)
 ADDON_STATS = Call(paths.ADDON_STATS, Nothing, stats.AddonsOut)
 COLLECTORS = Call(paths.COLLECTORS, Nothing, stats.CollectorsOut)

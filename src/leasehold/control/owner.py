@@ -18,7 +18,7 @@ from leasehold.core import owner as words
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import Invalid, LeaseholdError, NotFound, Overloaded
 from leasehold.model.node import NodeView
-from leasehold.model.owner import Effect, Mood, Pretend, Rule, Window, Word
+from leasehold.model.owner import NOTHING_FORESEEN, Effect, Foreseen, Mood, Pretend, Rule, Window, Word
 from leasehold.model.principal import Principal
 from leasehold.wire import owner as wire
 
@@ -46,6 +46,7 @@ class OwnerService:
         self._zone = zone
         self._changed = changed
         self._seen: tuple[State, int] | None = None
+        self._foreseen = NOTHING_FORESEEN
 
     # -- what is in force
 
@@ -55,6 +56,13 @@ class OwnerService:
         state.measured = view
         if not self.refresh():
             state.view = words.seen(view, state.owner)
+
+    def foresee(self, foreseen: Foreseen) -> None:
+        """The forecast's windows: they open for work that waits for one."""
+        if foreseen != self._foreseen:
+            self._foreseen, self._seen = foreseen, None
+            if self._ledger.ready:
+                self.refresh()
 
     def refresh(self) -> bool:
         """Take up what has been said, and what time has ended. Called at each change and each tick.
@@ -67,7 +75,7 @@ class OwnerService:
         if said == self._seen and state.owner.from_wall_ms <= wall_ms < state.owner.until_wall_ms:
             return False
         self._seen = said
-        state.owner = words.in_force(state, wall_ms, self._clock.now_ms())
+        state.owner = words.in_force(state, wall_ms, self._clock.now_ms(), self._foreseen)
         if state.measured is not None:
             state.view = words.seen(state.measured, state.owner)
         self._changed()

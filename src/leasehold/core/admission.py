@@ -93,7 +93,7 @@ def gates(state: State, ask: Ask, now_ms: int, settings: PolicySettings) -> list
     if _would_give_way(view, ask):
         found.append(_gives_way(view, ask))
     if not view.always:
-        found.extend(_quiet_gates(view, ask, now_ms, lenient=state.owner.lenient))
+        found.extend(_quiet_gates(view, ask, now_ms, lenient=_lenient(state.owner, ask)))
     if ask.constraints:
         found.extend(_pressed(view, ask))
     return found
@@ -137,6 +137,11 @@ def _unsettled(state: State) -> Reason:
         f"`leasehold revoke {key}` when its work has ended",
         {"unreadable": len(state.unsettled)},
     )
+
+
+def _lenient(owner: InForce, ask: Ask) -> bool:
+    """Whether a window is open in which state NORMAL is quiet enough for it (QUEUE-19)."""
+    return owner.lenient or (ask.window and owner.foreseen)
 
 
 def _quiet_gates(view: NodeView, ask: Ask, now_ms: int, *, lenient: bool) -> list[Reason]:

@@ -10,7 +10,17 @@ from leasehold.core import calendar, window_gate
 from leasehold.core.state import PRETENDS, WINDOWS, WORDS, Change, Outcome, Stamp, State
 from leasehold.model.event import Event
 from leasehold.model.node import NodeView
-from leasehold.model.owner import Block, Effect, InForce, Mood, Pretend, Window, Word
+from leasehold.model.owner import (
+    NOTHING_FORESEEN,
+    Block,
+    Effect,
+    Foreseen,
+    InForce,
+    Mood,
+    Pretend,
+    Window,
+    Word,
+)
 
 FAR_MS = window_gate.FAR_MS
 """No change is in sight."""
@@ -21,7 +31,7 @@ PRETENDED_BUSY = 40
 ALLOW = "`leasehold allow` ends it"
 
 
-def in_force(state: State, wall_ms: int, now_ms: int) -> InForce:
+def in_force(state: State, wall_ms: int, now_ms: int, foreseen: Foreseen = NOTHING_FORESEEN) -> InForce:
     """What is in force now, and until when that holds. What has expired counts for nothing.
 
     `now_ms` is the same instant on the ledger's clock.
@@ -43,6 +53,7 @@ def in_force(state: State, wall_ms: int, now_ms: int) -> InForce:
             *(word.until_wall_ms for word in words),
             *(one.until_wall_ms for one in said),
             *(look.next_ms for look in looked),
+            *(edge for span in foreseen.spans for edge in span[:2] if edge > wall_ms),
         ]
     )
     lifted = {word.device for word in words if word.effect is Effect.ALLOW}
@@ -67,8 +78,9 @@ def in_force(state: State, wall_ms: int, now_ms: int) -> InForce:
         until_wall_ms=until_ms,
         blocks=blocks,
         lenient=lenient,
+        foreseen=window_gate.foreseen_open(foreseen, wall_ms),
         closed=closed,
-        no_window=window_gate.closed(state.windows.values(), words, wall_ms, now_ms),
+        no_window=window_gate.closed(state.windows.values(), words, wall_ms, now_ms, foreseen),
         mood=said[0].mood if said else None,
         mood_sentence=_mood(said[0], wall_ms) if said else "",
     )

@@ -24,12 +24,12 @@ from functools import lru_cache
 import msgspec
 
 from leasehold.core.calendar import zone_of
+from leasehold.core.dice import Dice
 from leasehold.core.pressures import pressure_bp, score
 from leasehold.model.quiet import PRESETS, QuietSettings
 
 MINUTE_MS = 60_000
 DAY_MIN = 1_440
-MASK = (1 << 64) - 1
 GIB = 1 << 30
 
 
@@ -108,41 +108,6 @@ def at(rhythm: Rhythm, wall_ms: int) -> Moment:
     found = _score(settings, rhythm, load)
     thresholds = (settings.quiet_from, settings.normal_from, settings.busy_from)
     return Moment(wall_ms, found, sum(found < least for least in thresholds), load, wobble, rhythm)
-
-
-# -- chance from a seed ---------------------------------------------------------------
-
-
-class Dice:
-    """A source of numbers for one purpose, begun from a seed and the keys that name the purpose."""
-
-    def __init__(self, *keys: int) -> None:
-        self._state = 0
-        for key in keys:
-            self._state = _mixed((self._state ^ (key & MASK)) + 0x9E3779B97F4A7C15 & MASK)
-
-    def unit(self) -> float:
-        """Evenly from 0 to below 1."""
-        self._state = self._state + 0x9E3779B97F4A7C15 & MASK
-        return (_mixed(self._state) >> 11) / (1 << 53)
-
-    def between(self, low: float, high: float) -> float:
-        """Evenly between two figures."""
-        return low + (high - low) * self.unit()
-
-    def near(self, middle: float, spread: float) -> float:
-        """Around a middle, seldom as far away as `spread`: the mean of three."""
-        return middle + spread * (2 * (self.unit() + self.unit() + self.unit()) / 3 - 1)
-
-    def chance(self, share: float) -> bool:
-        """Whether something of this probability happens."""
-        return self.unit() < share
-
-
-def _mixed(state: int) -> int:
-    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & MASK
-    return state ^ (state >> 31)
 
 
 # -- habits and days ------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The gate of work that waits for a window: `start: window` (QUEUE-19).
 
-It stands beside the quiet gate and does not replace it: in a window the owner lets NORMAL work start in state
+A window is one that the owner allows, or a time for which the forecast is sure enough of quiet (SENSE-18). It
+stands beside the quiet gate and does not replace it: in a window the owner lets NORMAL work start in state
 NORMAL, and what waits for a window waits for such a state too.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from leasehold.core import calendar
-from leasehold.model.owner import Block, Effect, Window, Word
+from leasehold.model.owner import NOTHING_FORESEEN, Block, Effect, Foreseen, Window, Word
 from leasehold.model.refusal import Code, Reason
 
 FAR_MS = 1 << 60
@@ -21,13 +22,25 @@ NO_WINDOWS = Block(
 )
 
 
-def closed(windows: Iterable[Window], words: Iterable[Word], wall_ms: int, now_ms: int) -> Block | None:
+def foreseen_open(foreseen: Foreseen, wall_ms: int) -> bool:
+    """Whether the forecast has a window open."""
+    return any(start_ms <= wall_ms < end_ms for start_ms, end_ms, _ in foreseen.spans)
+
+
+def closed(
+    windows: Iterable[Window],
+    words: Iterable[Word],
+    wall_ms: int,
+    now_ms: int,
+    foreseen: Foreseen = NOTHING_FORESEEN,
+) -> Block | None:
     """Why work that waits for a window can't start, and until when on the ledger's clock; None: one is open.
 
-    A window is open by its rule, and while the owner says `allow` for a while. A block keeps work out all the
-    same: that is another gate. `now_ms` is the same instant on the ledger's clock.
+    A window is open by its rule, while the owner says `allow` for a while, and while the forecast is sure of
+    quiet. A block keeps work out all the same: that is another gate. `now_ms` is the same instant on the
+    ledger's clock.
     """
-    if any(_says_allow(word, wall_ms) for word in words):
+    if any(_says_allow(word, wall_ms) for word in words) or foreseen_open(foreseen, wall_ms):
         return None
     allowing = [
         one
@@ -37,19 +50,38 @@ def closed(windows: Iterable[Window], words: Iterable[Word], wall_ms: int, now_m
     if any(calendar.open_until(one.rule, one.zone, wall_ms) is not None for one in allowing):
         return None
     coming = [
-        (opens_ms, one.wid, one)
+        (opens_ms, 1, f"{one.wid} opens at {calendar.shown(opens_ms, one.zone, wall_ms)}{_noted(one)}")
         for one in allowing
         if (opens_ms := calendar.opens_at(one.rule, one.zone, wall_ms)) is not None
         and (not one.until_wall_ms or opens_ms < one.until_wall_ms)
     ]
+    coming += [
+        (start_ms, 2, f"quiet is forecast from {calendar.shown(start_ms, foreseen.zone, wall_ms)}{_odds(bp)}")
+        for start_ms, _, bp in foreseen.spans
+        if start_ms > wall_ms
+    ]
     if not coming:
-        return NO_WINDOWS
-    opens_ms, wid, first = min(coming, key=lambda each: each[:2])
-    sentence = (
-        f"It waits for a window: {wid} opens at {calendar.shown(opens_ms, first.zone, wall_ms)}"
-        f"{f' ({first.note})' if first.note else ''}"
-    )
+        return _none(foreseen)
+    opens_ms, _, what = min(coming)
+    sentence = f"It waits for a window: {what}"
     return Block(sentence, "the window; or start=quiet", now_ms + opens_ms - wall_ms)
+
+
+def _noted(window: Window) -> str:
+    return f" ({window.note})" if window.note else ""
+
+
+def _odds(quiet_bp: int) -> str:
+    return f" (likely to {quiet_bp // 100} %)"
+
+
+def _none(foreseen: Foreseen) -> Block:
+    if not foreseen.why_none:
+        return NO_WINDOWS
+    sentence = (
+        f"It waits for a window: this node has no `allow` window, and none is forecast: {foreseen.why_none}"
+    )
+    return Block(sentence, NO_WINDOWS.cure, FAR_MS)
 
 
 def _says_allow(word: Word, wall_ms: int) -> bool:

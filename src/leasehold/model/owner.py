@@ -85,19 +85,34 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     until_ms: int
 
 
+class Foreseen(msgspec.Struct, frozen=True, gc=False):
+    """The forecast's windows as (from, to, basis points) in wall ms, in order, told in `zone`; else why none.
+
+    They open for work that waits for a window (QUEUE-19).
+    """
+
+    spans: tuple[tuple[int, int, int], ...] = ()
+    zone: str = "UTC"
+    why_none: str = ""
+
+
+NOTHING_FORESEEN = Foreseen()
+
+
 class InForce(msgspec.Struct, frozen=True, gc=False):
     """What all of it comes to at one instant: right for wall times in [`from_wall_ms`, `until_wall_ms`).
 
     `blocks` goes by device, "" for the node. `lenient`: a window lets NORMAL work start in state NORMAL.
-    `closed`: work that waits for quiet starts only in windows, and none is open. `no_window`: none is, for
-    work that waits for one itself; None where one is open, or nobody has looked. `mood` is what is pretended,
-    with the sentence that says so.
+    `foreseen`: so does the forecast, for work that waits for a window. `closed`: work that waits for quiet
+    starts only in windows, and none is open. `no_window`: none is, for work that waits for one itself; None
+    where one is open, or nobody has looked. `mood` is what is pretended, with the sentence that says so.
     """
 
     from_wall_ms: int = 0
     until_wall_ms: int = 0
     blocks: dict[str, Block] = {}
     lenient: bool = False
+    foreseen: bool = False
     closed: Block | None = None
     no_window: Block | None = None
     mood: Mood | None = None

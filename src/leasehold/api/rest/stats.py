@@ -1,9 +1,10 @@
-"""`/api/system-stats`: what the machine is doing (SENSE-1, 8, 15…17)."""
+"""`/api/system-stats`: what the machine is doing (SENSE-1, 8, 15…19)."""
 
 from __future__ import annotations
 
 from leasehold.api.endpoint import Call, Nothing, Table
 from leasehold.model import errors
+from leasehold.wire.forecast import ForecastOut, ForecastQuery, HeatmapOut, ScoresOut, ScoresQuery
 from leasehold.wire.stats import (
     AddonsOut,
     CollectorsOut,
@@ -56,6 +57,36 @@ async def get_stats_history(call: Call[None, HistoryQuery, Nothing]) -> HistoryO
 async def get_quiet_streaks(call: Call[None, RangeQuery, Nothing]) -> StreaksOut:
     """Unbroken spans of QUIET, oldest first."""
     return await call.services.stats.streaks(call.query)  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", f"{STATS}/heatmap", verb="stats:read", answer=HeatmapOut)
+async def get_quiet_heatmap(call: Call[None, Nothing, Nothing]) -> HeatmapOut:
+    """How likely quiet is at each hour of the week, and how sure that is."""
+    return call.services.forecast.heatmap()  # type: ignore[no-any-return]
+
+
+@table.endpoint(
+    "GET",
+    f"{STATS}/forecast",
+    verb="stats:read",
+    query=ForecastQuery,
+    answer=ForecastOut,
+)
+async def get_quiet_forecast(call: Call[None, ForecastQuery, Nothing]) -> ForecastOut:
+    """The best times to come for work of a length, each hour until then, and how good it was so far."""
+    return call.services.forecast.forecast(call.query)  # type: ignore[no-any-return]
+
+
+@table.endpoint(
+    "GET",
+    f"{STATS}/forecast/scores",
+    verb="stats:read",
+    query=ScoresQuery,
+    answer=ScoresOut,
+)
+async def get_forecast_scores(call: Call[None, ScoresQuery, Nothing]) -> ScoresOut:
+    """What was forecast of each hour of the last days, beside what happened, with its error."""
+    return call.services.forecast.scores(call.query)  # type: ignore[no-any-return]
 
 
 @table.endpoint("GET", f"{STATS}/debug/collectors", verb="stats:read", answer=CollectorsOut)
