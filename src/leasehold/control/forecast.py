@@ -115,7 +115,8 @@ class ForecastService:
         half_life_days = self.settings().half_life_days
         since_ms = wall_ms - SCORED_DAYS * DAY_MS
         kept = await self._store.forecasts(since_ms=since_ms, limit=SCORED_DAYS + 2)
-        hours = await self._hours(wall_ms - HALF_LIVES * half_life_days * DAY_MS, _settled(wall_ms))
+        days = max(HALF_LIVES * half_life_days, SCORED_DAYS + 14)
+        hours = await self._hours(wall_ms - days * DAY_MS, _settled(wall_ms))
         learner = Learner(self.zone, half_life_days)
         today_ms = forecast.day_of(wall_ms, self._tz)[0]
         afterwards = await self._offload(forecast.replayed, learner, hours, since_ms, today_ms)
@@ -211,18 +212,20 @@ class ForecastService:
         """What is expected of each quarter of an hour from the one that has begun on."""
         return forecast_windows.slots(self.table, self._tz, wall_ms, ahead_ms)
 
-    def quiet(self, wall_ms: int, first_ms: int, slots: Sequence[Odds]) -> list[forecast_windows.Window]:
+    def quiet(self, wall_ms: int, ahead_ms: int) -> list[forecast_windows.Window]:
         """The whole spans in which quiet is likely enough for work that waits for a window."""
+        if self.doubt():
+            return []
         settings = self.settings()
-        return forecast_windows.stretches(
-            first_ms, slots, 100 * settings.quiet_from_pct, 1_000 * settings.window_min_sec, wall_ms
-        )
+        least_ms = 1_000 * settings.window_min_sec
+        first_ms, slots = self.slots(wall_ms - least_ms, ahead_ms + least_ms)
+        return forecast_windows.stretches(first_ms, slots, 100 * settings.quiet_from_pct, least_ms, wall_ms)
 
     def _foreseen(self, wall_ms: int) -> Foreseen:
         doubt = self.doubt()
         if doubt:
             return Foreseen(zone=self.zone, why_none=doubt)
-        found = self.quiet(wall_ms, *self.slots(wall_ms, FORESEEN_MS))[:KEPT_SPANS]
+        found = self.quiet(wall_ms, FORESEEN_MS)[:KEPT_SPANS]
         spans = tuple((one.start_ms, one.end_ms, one.odds.quiet_bp) for one in found)
         pct = self.settings().quiet_from_pct
         return Foreseen(spans, self.zone, "" if spans else f"no time of the week is quiet to {pct} %")

@@ -64,9 +64,7 @@ class ForecastViews:
             confidence=service.confidence(self._typical()),
             note=service.doubt(),
             windows=[self._window(one) for one in best],
-            quiet=[]
-            if service.doubt()
-            else [self._window(one) for one in service.quiet(wall_ms, first_ms, slots)],
+            quiet=[self._window(one) for one in service.quiet(wall_ms, within_ms)],
             hours=self._hours(first_ms, slots, wall_ms + within_ms),
             score=self._score(service.scored_days()),
         )

@@ -62,8 +62,8 @@ def best(
 def stretches(first_ms: int, odds: Sequence[Odds], from_bp: int, least_ms: int, now_ms: int) -> list[Window]:
     """Whole spans in which quiet is at least so likely, and that is not unsure; none shorter than `least_ms`.
 
-    In order. The first one may have begun: it is told from the quarter of an hour on that has begun, and as
-    long as it lasts from there.
+    In order, without those that are over. What is told of before `now_ms` is looked at too, so that a span
+    that has begun is as long as it is.
     """
     totals = [0, *accumulate(each.quiet_bp * SLOT_MS for each in odds)]
     found: list[Window] = []
@@ -74,7 +74,7 @@ def stretches(first_ms: int, odds: Sequence[Odds], from_bp: int, least_ms: int, 
             begin = number
         elif not good and begin is not None:
             start_ms, end_ms = first_ms + begin * SLOT_MS, first_ms + number * SLOT_MS
-            if end_ms - start_ms >= least_ms or start_ms <= now_ms:
+            if end_ms - start_ms >= least_ms and end_ms > now_ms:
                 found.append(_window(first_ms, odds, totals, start_ms, end_ms))
             begin = None
     return found

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+import structlog
 
 from leasehold.adapters.stores.samples_rollups import Rollups
 from leasehold.adapters.stores.samples_schema import opened
@@ -23,6 +24,8 @@ from leasehold.model.forecast import DayForecast
 from leasehold.model.settings import HistorySettings
 from leasehold.ports.samples import POINTS_MAX, Point, Sample
 from leasehold.runtime.lanes import ThreadLane
+
+log = structlog.get_logger(__name__)
 
 FILE = "samples.sqlite3"
 DAY_MS = 86_400_000
@@ -240,12 +243,21 @@ class SqliteSamples:
             "SELECT payload_json FROM day_forecasts WHERE day >= ? ORDER BY day DESC LIMIT ?",
             (since_ms, limit),
         )
-        return [msgspec.json.decode(row[0], type=DayForecast) for row in rows][::-1]
+        return [day for (payload,) in rows if (day := _day_forecast(payload)) is not None][::-1]
 
     def _close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _day_forecast(payload: bytes) -> DayForecast | None:
+    """One that can't be read is none: it is made again, in hindsight."""
+    try:
+        return msgspec.json.decode(payload, type=DayForecast)
+    except (msgspec.DecodeError, TypeError) as error:
+        log.warning("day_forecast_unreadable", why=str(error))
+        return None
 
 
 def _keep_streaks(database: sqlite3.Connection, ended: Sequence[Streak]) -> None:
