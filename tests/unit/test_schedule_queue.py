@@ -22,6 +22,7 @@ from leasehold.core.state import State
 from leasehold.model.errors import Invalid, NeverFits, NotFound, NotPermitted
 from leasehold.model.job import JobState
 from leasehold.model.node import NodeView
+from leasehold.model.owner import Foreseen
 from leasehold.model.principal import Principal
 from leasehold.model.settings import PolicySettings
 from leasehold.runtime.ids import RandomIds
@@ -238,6 +239,39 @@ async def test_a_job_that_waits_for_a_window() -> None:
         assert not (await here.jobs.claim(WORKER, Claim())).jobs
         await here.pass_by(HOUR_MS)
         assert (await here.claim()).job_id == waits.job_id
+
+
+@pytest.mark.requirement("QUEUE-19", "SENSE-19")
+async def test_a_job_that_waits_for_a_forecast_window() -> None:
+    """It is told when quiet is forecast, and starts then; a forecast that changes its mind is followed."""
+    async with server() as here:
+        owner, noon_ms = here.supervisor.owner, here.clock.wall_ms()
+        filed = await here.jobs.submit(ANN, Submit(start="window"))
+        owner.foresee(Foreseen(((noon_ms + 3 * HOUR_MS, noon_ms + 9 * HOUR_MS, 9_000),), "Europe/Berlin"))
+        assert not (await here.jobs.claim(WORKER, Claim())).jobs
+        waits = await here.jobs.get(ANN, filed.jobs[0].job_id)
+        assert "quiet is forecast from 15:00 CEST (likely to 90 %)" in waits.reason
+        owner.foresee(Foreseen(((noon_ms + HOUR_MS, noon_ms + 2 * HOUR_MS, 9_500),), "Europe/Berlin"))
+        assert not (await here.jobs.claim(WORKER, Claim())).jobs
+        await here.pass_by(HOUR_MS)
+        assert (await here.claim()).job_id == waits.job_id
+
+
+@pytest.mark.requirement("QUEUE-19", "SENSE-19")
+async def test_no_forecast_makes_a_job_miss_its_deadline() -> None:
+    """The next window is forecast for after it: it starts early enough all the same, as it would without."""
+    async with server() as here:
+        owner, noon_ms = here.supervisor.owner, here.clock.wall_ms()
+        owner.foresee(Foreseen(((noon_ms + 9 * HOUR_MS, noon_ms + 12 * HOUR_MS, 9_900),), "Europe/Berlin"))
+        by = Submit(start="window", deadline_at="2026-06-01T12:00:00Z")
+        filed = await here.jobs.submit(ANN, by)
+        assert not (await here.jobs.claim(WORKER, Claim())).jobs
+        waits = await here.jobs.get(ANN, filed.jobs[0].job_id)
+        assert waits.reasons[0].code == "NO_WINDOW"
+        assert waits.start_anyway_by is not None
+        assert waits.start_anyway_by < "2026-06-01T12:00:00"
+        await here.pass_by(110 * MINUTE_MS)
+        assert (await here.claim()).job_id == filed.jobs[0].job_id
 
 
 @pytest.mark.requirement("QUEUE-19")

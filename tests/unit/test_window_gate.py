@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
 import pytest
 
+from leasehold.core import admission, window_gate
 from leasehold.core import owner as words
-from leasehold.core import window_gate
 from leasehold.core.state import WINDOWS, WORDS, Change, State
-from leasehold.model.owner import Effect, Rule, Window, Word
+from leasehold.model.owner import Effect, Foreseen, Rule, Window, Word
 from leasehold.model.refusal import Code
+from leasehold.model.settings import PolicySettings
+from leasehold.testing.waiting import ask, quiet
 
 HOUR_MS = 3_600_000
 NOON = round(datetime.fromisoformat("2026-11-23T12:00+01:00").timestamp() * 1000)  # A Monday.
@@ -101,3 +104,77 @@ def test_what_is_in_force_knows_it() -> None:
     assert night.until_wall_ms == NOON + 18 * HOUR_MS
     state.apply(Change(WORDS, "node", Word("", Effect.ALLOW, NOON + HOUR_MS, NOON, "ann")))
     assert words.in_force(state, NOON, NOW_MS).no_window is None
+
+
+FORECAST = Foreseen(((NOON + 2 * HOUR_MS, NOON + 5 * HOUR_MS, 9_150),), "Europe/Berlin")
+
+
+@pytest.mark.requirement("QUEUE-19")
+def test_a_forecast_window_is_a_window() -> None:
+    """It says when it comes and how likely quiet is; in it nothing stands before the job."""
+    found = window_gate.reason(window_gate.closed([], [], NOON, NOW_MS, FORECAST), NOW_MS)
+    assert found is not None
+    assert found.code is Code.NO_WINDOW
+    assert found.sentence == "It waits for a window: quiet is forecast from 14:00 CET (likely to 91 %)"
+    assert found.retry_after_s == 2 * 3600
+    for wall_ms, is_open in (
+        (NOON + 2 * HOUR_MS - 1, False),
+        (NOON + 2 * HOUR_MS, True),
+        (NOON + 5 * HOUR_MS - 1, True),
+        (NOON + 5 * HOUR_MS, False),
+    ):
+        assert (window_gate.closed([], [], wall_ms, NOW_MS, FORECAST) is None) is is_open
+
+
+@pytest.mark.requirement("QUEUE-19")
+def test_of_an_allowed_and_a_forecast_window_the_earlier_is_waited_for() -> None:
+    """Either will do."""
+    early, late = window("early", 13, 14), window("late", 22, 6)
+    assert "early opens at 13:00" in str(window_gate.closed([early], [], NOON, NOW_MS, FORECAST))
+    assert "forecast from 14:00" in str(window_gate.closed([late], [], NOON, NOW_MS, FORECAST))
+    assert window_gate.closed([early], [], NOON + HOUR_MS, NOW_MS, FORECAST) is None
+
+
+@pytest.mark.requirement("QUEUE-19")
+def test_a_forecast_that_is_not_sure_says_so() -> None:
+    """There is no time to promise, and the cure is a window of one's own."""
+    doubt = Foreseen(why_none="2.0 days are known, and a week has to be seen first")
+    found = window_gate.reason(window_gate.closed([], [], NOON, NOW_MS, doubt), NOW_MS)
+    assert found is not None
+    assert "none is forecast: 2.0 days are known" in found.sentence
+    assert "leasehold window add allow" in found.cure
+    assert found.retry_after_s is None
+
+
+@pytest.mark.requirement("QUEUE-19")
+def test_what_is_in_force_changes_with_the_forecast() -> None:
+    """It holds until the window's next edge, whatever else is said."""
+    state = State("node-1")
+    before = words.in_force(state, NOON, NOW_MS, FORECAST)
+    assert (before.foreseen, before.until_wall_ms) == (False, NOON + 2 * HOUR_MS)
+    inside = words.in_force(state, NOON + 3 * HOUR_MS, NOW_MS, FORECAST)
+    assert (inside.foreseen, inside.no_window, inside.until_wall_ms) == (True, None, NOON + 5 * HOUR_MS)
+    assert not inside.lenient
+
+
+@pytest.mark.requirement("QUEUE-19")
+@pytest.mark.parametrize(
+    ("state", "waits", "codes"),
+    [
+        ("QUIET", True, []),
+        ("NORMAL", True, []),
+        ("NORMAL", False, [Code.NOT_QUIET]),
+        ("BUSY", True, [Code.NOT_QUIET]),
+        ("PANIC", True, [Code.PANIC]),
+    ],
+)
+def test_in_a_forecast_window_normal_is_quiet_enough_for_who_waited_for_it(
+    state: str, waits: bool, codes: list[Code]
+) -> None:
+    """For others the forecast lowers no bar: it is a guess, and the owner's `allow` is a word."""
+    held = State("node-1")
+    held.view = msgspec.structs.replace(quiet(60), state=state)
+    held.owner = words.in_force(held, NOON + 3 * HOUR_MS, 0, FORECAST)
+    asked = msgspec.structs.replace(ask(10), window=waits)
+    found = [reason.code for reason in admission.reasons(held, asked, 0, PolicySettings())]
+    assert found == codes
