@@ -10,7 +10,7 @@ from accept.harness import CHECKS, Report, run_all
 from accept.product import ROOT, Product
 from leasehold.testing.inherited import heed_signals
 
-CAPABILITIES = ("ask_first", "yield_and_be_seen", "queue")
+CAPABILITIES = ("ask_first", "yield_and_be_seen", "queue", "see_it")
 """One package of scripts per capability, in the order in which they were promised."""
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from leasehold.adapters.stores.samples import FILE, SqliteSamples
 from leasehold.control.history import History
-from leasehold.core import samples, streaks
+from leasehold.core import streaks
 from leasehold.core.stats import derive
 from leasehold.core.streaks import Streak
 from leasehold.model.errors import Invalid
 from leasehold.model.quiet import INPUTS, QuietAssessment, QuietState
 from leasehold.model.settings import HistorySettings
-from leasehold.model.snapshot import ApiStats, HostStats, LinkStats, Mount, ProcessStats
+from leasehold.model.snapshot import HostStats, ProcessStats
 from leasehold.ports.samples import Sample
 from leasehold.testing.hosts import FakeMachine
 from leasehold.testing.manual_clock import ManualClock, settled
+from tests.history_of_a_day import sizes_of_a_day
 
 DAY_MS = 86_400_000
 T0 = 1_800_000_000_000
@@ -242,62 +240,10 @@ def full(*_: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 
 
-def busy_host(dice: random.Random) -> HostStats:
-    """Eight cores, four mounts, four interfaces, and figures with as many digits as real ones."""
-    machine = FakeMachine(cores=8)
-    before = machine.host.counters(0)
-    machine.others_pct = dice.uniform(5, 90)
-    host = derive(before, machine.host.counters(2_000), machine.host.surroundings())
-    paths = ("/", "/home", "/srv/media", "/var/lib/docker")
-    return msgspec.structs.replace(
-        host,
-        cpu_per_core_pct=tuple(dice.uniform(0, 100) for _ in range(8)),
-        disk_read_bytes_per_sec=dice.uniform(0, 1e9),
-        disk_write_bytes_per_sec=dice.uniform(0, 1e9),
-        disks=tuple(
-            Mount(path, "sda", 10**12, dice.randrange(10**12), 10**11, dice.uniform(0, 99)) for path in paths
-        ),
-        network=tuple(
-            LinkStats(name, 0, 0, 0, 0, dice.uniform(0, 1e8), dice.uniform(0, 1e8), dice.uniform(0, 1e5), 1.0)
-            for name in ("enp3s0", "enp4s0", "wlp5s0", "wg0")
-        ),
-        temperatures_c={"x86_pkg_temp": dice.uniform(30, 90), "nvme": dice.uniform(30, 60)},
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.requirement("SENSE-14")
 async def test_a_day_of_raw_samples_is_under_15_megabytes(tmp_path: Path) -> None:
     """8,640 samples of four groups of one node, written as the server writes them."""
-    dice = random.Random(7)
-    api = ApiStats(10**6, 3, 1, 12.34, 0.12, 1.23, 10, 20, 1.234, 23.456, 123.456)
-    quiet = assessment()
-    async with opened(tmp_path) as store:
-        for tick in range(8_640):
-            at_ms = T0 + 10_000 * tick
-            inputs = {name: dice.uniform(0, 100) for name in quiet.inputs}
-            rows = {
-                "host": samples.host(busy_host(dice)),
-                "process": samples.process(ProcessStats(88_000_000 + tick, tick, 9, 61, dice.uniform(0, 2))),
-                "api": samples.api(api),
-                "quiet": samples.quiet(msgspec.structs.replace(quiet, inputs=inputs)),
-            }
-            await store.write(
-                [Sample(at_ms, group, fields) for group, fields in rows.items()], [], None, at_ms
-            )
-        whole = sum(entry.stat().st_size for entry in os.scandir(tmp_path))
-        raw = whole - rollups_bytes(tmp_path)
+    raw, rolled = await sizes_of_a_day(tmp_path)
     assert raw < 15_000_000, f"{raw:,} bytes"
-    assert whole - raw < 2_500_000, f"{whole - raw:,} bytes of minutes and hours"
-
-
-def rollups_bytes(folder: Path) -> int:
-    """The pages that are free when the minutes and hours are gone, in a copy of the file."""
-    source, copy = sqlite3.connect(folder / FILE), sqlite3.connect(":memory:")
-    source.backup(copy)
-    source.close()
-    copy.execute("DELETE FROM stats_rollups")
-    copy.commit()
-    pages, size = (copy.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size"))
-    copy.close()
-    return int(pages * size)
+    assert rolled < 2_500_000, f"{rolled:,} bytes of minutes and hours"

@@ -70,7 +70,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--start",
         "WHEN",
-        "quiet (default): when nobody needs the machine; now; or window: when the owner allows",
+        "quiet (default): when nobody needs the machine; now; or window: allowed, or quiet is forecast",
         choice("quiet", "now", "window"),
     ),
     Option(

@@ -22,6 +22,7 @@ ROLLED_PER_WRITE = {MINUTE_S: 10, HOUR_S: 1}
 ONE = Struct("<4fH")
 """A field's least, mean, greatest, last and count: 18 bytes, seven digits."""
 
+USED_MS = 86_400_000
 COUNT_MAX = 65_535
 NAMES_MAX = 2_000
 """Names told of one group: more than this can only be names that come and go."""
@@ -46,6 +47,7 @@ class Rollups:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._known: dict[tuple[str, tuple[str, ...]], tuple[int, int]] = {}
 
     # -- marks
 
@@ -153,14 +155,18 @@ class Rollups:
         )
 
     def _fields_id(self, group: str, names: Sequence[str], at_ms: int) -> int:
-        text = json.dumps(names, separators=(",", ":"))
-        return int(
-            self._database.execute(
+        """The number of a set of names, noted as in use until a day from now."""
+        key = (group, tuple(names))
+        known = self._known.get(key)
+        if known is None or known[1] < at_ms:
+            text, until_ms = json.dumps(names, separators=(",", ":")), at_ms + USED_MS
+            number = self._database.execute(
                 "INSERT INTO stats_fields (metric_group, names_json, used) VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET used = max(used, excluded.used) RETURNING id",
-                (group, text, at_ms),
+                (group, text, until_ms),
             ).fetchone()[0]
-        )
+            known = self._known[key] = (number, until_ms)
+        return known[0]
 
     # -- reading
 
