@@ -163,7 +163,7 @@ async def test_a_forecast_that_was_worse_than_the_mean_is_sure_of_nothing(tmp_pa
     here.settings = ForecastSettings(half_life_days=7)
     here.service = here.started()
     await here.service.look()
-    assert "mean of all time was the better forecast" in here.service.doubt()
+    assert "mean of all time was the better forecast" in here.service.doubt
     assert here.told[-1].spans == ()
     await here.store.close()
 

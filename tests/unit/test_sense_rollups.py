@@ -148,6 +148,42 @@ async def test_a_file_of_before_there_were_rollups_is_taken_up(tmp_path: Path) -
 
 
 @pytest.mark.requirement("SENSE-14")
+async def test_a_row_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    """Garbage in a sample and in a minute: what is left is rolled up, and goes on being written."""
+    store = SqliteSamples(str(tmp_path))
+    await store.open()
+    for n in range(6):
+        await write(store, [sample(T0 + 10_000 * n, 5.0)], T0 + 10_000 * n)
+    database = sqlite3.connect(tmp_path / FILE)
+    database.execute(
+        'UPDATE stats_samples SET payload_json = \'{"cpu_pct": "hot\' WHERE timestamp = ?', (T0,)
+    )
+    database.commit()
+    for n in range(6, 18):
+        await write(store, [sample(T0 + 10_000 * n, 5.0)], T0 + 10_000 * n)
+    database.execute("UPDATE stats_rollups SET figures = x'00' WHERE timestamp = ?", (T0 + MINUTE_MS,))
+    database.commit()
+    database.close()
+    for n in range(18, 370):
+        await write(store, [sample(T0 + 10_000 * n, 5.0)], T0 + 10_000 * n)
+    hour = (await told(store, T0, T0 + HOUR_MS, HOUR_MS))[0].figures
+    assert (hour.mean, hour.count) == (5.0, 360 - 1 - 6)
+    await store.close()
+
+
+@pytest.mark.requirement("SENSE-14", "SENSE-18")
+async def test_samples_of_before_tell_whether_it_was_quiet_by_their_state(tmp_path: Path) -> None:
+    """So the week before an upgrade is learned from too; an unknown state is neither."""
+    store = SqliteSamples(str(tmp_path))
+    await store.open()
+    for n, state in enumerate((0, 0, 0, 2, 4, 4, 0)):
+        await write(store, [sample(T0 + 10_000 * n, state, "quiet", "state")], T0 + 10_000 * n)
+    found = await store.points("quiet", "quiet", start_ms=T0, end_ms=T0 + MINUTE_MS, step_ms=MINUTE_MS)
+    assert (found[0].figures.mean, found[0].figures.count) == (0.75, 4)
+    await store.close()
+
+
+@pytest.mark.requirement("SENSE-14")
 async def test_names_that_come_and_go_do_not_stay_for_ever(tmp_path: Path) -> None:
     """Interfaces of containers: each set of names stands once, and goes when no hour has it any more."""
     kept = HistorySettings(raw_days=1, minute_days=1, hour_days=1)

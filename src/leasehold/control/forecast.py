@@ -68,6 +68,8 @@ class ForecastService:
         self.table: Table = Learner(zone, settings().half_life_days).table(clock.wall_ms())
         self.days: dict[int, DayForecast] = {}
         """By midnight: those of the last weeks, and today's."""
+        self.doubt = "history is still being read"
+        """Why it is sure of nothing; "" where it is not."""
         self._store = store
         self._clock = clock
         self._tz = zone_of(zone)
@@ -108,6 +110,7 @@ class ForecastService:
         await self._take_hours(learner, wall_ms)
         self.table = learner.table(wall_ms)
         await self._keep_days(learner, wall_ms)
+        self.doubt = self._doubted()
         self._foresee(self._foreseen(wall_ms))
 
     async def _rebuilt(self, wall_ms: int) -> Learner:
@@ -186,11 +189,8 @@ class ForecastService:
 
     # -- what is to come
 
-    def doubt(self) -> str:
-        """Why it is sure of nothing; "" where it is not."""
+    def _doubted(self) -> str:
         table, found = self.table, self.scores()
-        if self._learner is None:
-            return "history is still being read"
         if not table.is_learned:
             days = table.known_s / 86_400
             return f"{days:.1f} days are known, and a week has to be seen first"
@@ -206,7 +206,7 @@ class ForecastService:
 
     def confidence(self, odds: Odds) -> Confidence:
         """Of one figure, given how it is with all of them."""
-        return "unsure" if self.doubt() else odds.confidence
+        return "unsure" if self.doubt else odds.confidence
 
     def slots(self, wall_ms: int, ahead_ms: int) -> tuple[int, list[Odds]]:
         """What is expected of each quarter of an hour from the one that has begun on."""
@@ -214,7 +214,7 @@ class ForecastService:
 
     def quiet(self, wall_ms: int, ahead_ms: int) -> list[forecast_windows.Window]:
         """The whole spans in which quiet is likely enough for work that waits for a window."""
-        if self.doubt():
+        if self.doubt:
             return []
         settings = self.settings()
         least_ms = 1_000 * settings.window_min_sec
@@ -222,9 +222,8 @@ class ForecastService:
         return forecast_windows.stretches(first_ms, slots, 100 * settings.quiet_from_pct, least_ms, wall_ms)
 
     def _foreseen(self, wall_ms: int) -> Foreseen:
-        doubt = self.doubt()
-        if doubt:
-            return Foreseen(zone=self.zone, why_none=doubt)
+        if self.doubt:
+            return Foreseen(zone=self.zone, why_none=self.doubt)
         found = self.quiet(wall_ms, FORESEEN_MS)[:KEPT_SPANS]
         spans = tuple((one.start_ms, one.end_ms, one.odds.quiet_bp) for one in found)
         pct = self.settings().quiet_from_pct

@@ -128,6 +128,14 @@ def quiet(assessment: QuietAssessment) -> dict[str, float]:
     )
 
 
+def with_share(fields: dict[str, float]) -> dict[str, float]:
+    """The fields of a sample of `quiet` with `quiet` itself, which those of earlier versions lack."""
+    state = fields.get("state", STATES["UNKNOWN"])
+    if "quiet" in fields or state == STATES["UNKNOWN"]:
+        return fields
+    return {**fields, "quiet": int(state == STATES["QUIET"])}
+
+
 ELSEWHERE = frozenset(
     [
         "p95_ms",
