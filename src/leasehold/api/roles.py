@@ -38,6 +38,9 @@ VERBS: Mapping[str, str] = {
     "admin:log-level": "change log levels until restart",
     "tenant:read": "see tenants: their weights, their quotas, and what they use of them",
     "tenant:set": "set weights and quotas of tenants; say whose work or token something is",
+    "storage:read": "see backups, what the store takes, and how it is cared for",
+    "storage:care": "make and check backups, compact the store",
+    "storage:restore": "put a backup in the place of the store",
     "token:create": "make tokens that allow no more than it has itself",
     "token:list": "see which tokens there are, never their secrets",
     "token:revoke": "revoke any token",
@@ -71,6 +74,8 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "tenant:set",
         "token:list",
         "audit:read",
+        "storage:read",
+        "storage:care",
     },
     "submitter": _SEE | {"lease:request", "job:submit", "addon:self", "schedule:set"},
     "worker": frozenset(

@@ -19,6 +19,7 @@ from leasehold.api.rest import (
     server,
     session,
     stats,
+    storage,
     tenant,
     token,
 )
@@ -39,6 +40,7 @@ TABLES = (
     session.table,
     tenant.table,
     token.table,
+    storage.table,
     server.table,
 )
 

@@ -18,6 +18,7 @@ from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
+from leasehold.wire import storage as storage_wire
 from leasehold.wire import tenant as tenant_wire
 from leasehold.wire import token as token_wire
 
@@ -268,6 +269,24 @@ class Audit(Protocol):
     ) -> audit_wire.AuditPage: ...
 
 
+class Storage(Protocol):
+    """The service of care for what is stored."""
+
+    async def backups(self) -> storage_wire.Backups: ...
+
+    async def backup(self, principal: Principal) -> storage_wire.BackupOut: ...
+
+    async def check(self, principal: Principal, backup_id: str) -> storage_wire.BackupOut: ...
+
+    async def compact(self, principal: Principal) -> storage_wire.RunOut: ...
+
+    async def restore(
+        self, principal: Principal, body: storage_wire.RestoreIn
+    ) -> storage_wire.RestoreOut: ...
+
+    async def report(self) -> storage_wire.StorageOut: ...
+
+
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -285,6 +304,11 @@ class Services(msgspec.Struct, frozen=True):
     `/api/guards`, `audit` that behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard`
     and `/api/session`, `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind
     `/api/schedules`, `tenants` that behind `/api/tenants`.
+    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
+    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
+    behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
+    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`,
+    `tenants` that behind `/api/tenants`, `storage` that which cares for the store.
     """
 
     leases: Leases
@@ -301,6 +325,7 @@ class Services(msgspec.Struct, frozen=True):
     jobs: Jobs
     schedules: Schedules
     tenants: Tenants
+    storage: Storage
     stats: Any = None
     forecast: Any = None
     dashboard: Any = None

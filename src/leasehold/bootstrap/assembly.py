@@ -19,6 +19,7 @@ from leasehold.adapters.stores.data_folder import prepare
 from leasehold.adapters.stores.samples import SqliteSamples
 from leasehold.adapters.stores.sqlite import SqliteStore
 from leasehold.adapters.stores.sqlite_archive import SqliteArchive
+from leasehold.adapters.stores.sqlite_storage import SqliteStorage
 from leasehold.api.app import App
 from leasehold.api.auth import Gate
 from leasehold.api.credentials import admin_hash, rights
@@ -31,6 +32,7 @@ from leasehold.api.services import Services
 from leasehold.api.session import Sessions
 from leasehold.bootstrap.certificate import tls_of
 from leasehold.bootstrap.machine import RUNS, cgroup_home, secrets, totals_of, uid_of
+from leasehold.bootstrap.storage import backups_of, finish_restore
 from leasehold.config import Loaded
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
@@ -54,11 +56,13 @@ from leasehold.control.schedule_queue import QueuedRuns
 from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.stats import StatsService
+from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
 from leasehold.control.tenant import TenantService
 from leasehold.control.token import TokenService
 from leasehold.core.state import State
 from leasehold.model.errors import LeaseholdError
+from leasehold.model.storage import Intent
 from leasehold.ports.signer import SignerError
 from leasehold.ports.store import StoreError
 from leasehold.runtime.clock import RealClock, elapsed_ns
@@ -94,6 +98,8 @@ class Assembly:
         self.telemetry = Telemetry()
         self.stopping = asyncio.Event()
         self.reloaded = asyncio.Event()
+        self.starts_anew = False
+        self.restored: tuple[Intent, str] | None = None
         self._prepare()
         self._assemble()
 
@@ -148,7 +154,7 @@ class Assembly:
 
     def _assemble(self) -> None:
         host, work = LinuxHost(str(self.data)), LinuxWork(cgroup_home(self.data))
-        self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms)
+        self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms, before_open=self._finish_restore)
         self.archive = SqliteArchive(self.store)
         self.audit = AuditService(self.archive, self.clock)
         self.pipeline.audit.book = self.audit
@@ -190,6 +196,13 @@ class Assembly:
             jobs=self.jobs,
             schedules=self.schedules,
             runner=self.runner,
+        )
+        self.storage = StorageService(
+            self.leases,
+            SqliteStorage(self.store, backups_of(self.data, lambda: self.settings.backup_path)),
+            lambda: self.settings.backup,
+            local_zone(),
+            self._start_anew,
         )
         self._assemble_addons()
         kept = lambda: self.settings.history  # noqa: E731 - read again at each write
@@ -248,6 +261,15 @@ class Assembly:
         self.dashboard.allowed = lambda who: not who.session or self.sessions.lives(who.session)
         self.sessions.on_end = lambda sid: self.dashboard.end(lambda who: who.session == sid, "signed out")
 
+    def _finish_restore(self) -> None:
+        """On the writer's thread, before the store is opened."""
+        self.restored = finish_restore(self.data) or self.restored
+
+    def _start_anew(self) -> None:
+        """Stop as ever, and begin again as this same process: the next start does what was noted for it."""
+        self.starts_anew = True
+        asyncio.get_running_loop().call_soon(self.stopping.set)
+
     def _process_ended(self, lease_id: str) -> None:
         self.leases.process_ended(lease_id)
         self.guards.process_ended(lease_id)
@@ -285,6 +307,7 @@ class Assembly:
             jobs=self.jobs,
             schedules=self.schedules,
             tenants=self.tenants,
+            storage=self.storage,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

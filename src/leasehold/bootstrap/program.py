@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -85,6 +86,8 @@ class Program(Assembly):
                 await self.store.close()
                 await asyncio.sleep(RETRY_START_S)
         figures.publish(self.telemetry, self.leases, self.supervisor, self.sense)
+        figures.of_storage(self.telemetry, self.storage)
+        await self._tell_restored()
         preset, started_s = lambda: self.settings.quiet.preset, self.clock.wall_ms() / 1_000
         publish_process(
             self.telemetry, self.server, self.requests, self.logs, preset=preset, started_s=started_s
@@ -94,6 +97,7 @@ class Program(Assembly):
         self.pipeline.services = self.services()
         await self.sense.start()
         self.forecast.start()
+        self.storage.start()
         await asyncio.to_thread(self.telemetry.prepare)
         if not (self.data / SERVER_FILE).exists():
             self._announce()
@@ -105,6 +109,11 @@ class Program(Assembly):
             data=str(self.data),
         )
 
+    async def _tell_restored(self) -> None:
+        """A restore that could not be done is said where people look for it; one that was, by the store."""
+        if self.restored is not None and self.restored[1]:
+            await self.storage.failed_restore(*self.restored)
+
     async def _stop(self) -> None:
         """Stop accepting, answer held calls, commit what is open, end every loop (OPS-28)."""
         log.info("stopping")
@@ -114,6 +123,7 @@ class Program(Assembly):
         await self._within(PAGES_S, "sessions", self.sessions.close())
         await self._within(COLLECTORS_S, "forecast", self.forecast.stop())
         await self._within(COLLECTORS_S, "collectors", self.sense.stop())
+        await self._within(COLLECTORS_S, "storage", self.storage.stop())
         await self._within(COMMIT_S, "store", self.supervisor.stop(self.archive.close))
         late = await self.server.drain(DRAIN_S)
         await self.server.close()
@@ -171,7 +181,10 @@ def serve(loaded: Loaded, env: Mapping[str, str]) -> None:
         loaded = load(loaded.flags, env, detect)
     raise_file_limit()
 
-    async def main() -> None:
-        await Program(loaded, env).run()
+    async def main() -> bool:
+        program = Program(loaded, env)
+        await program.run()
+        return program.starts_anew
 
-    uvloop.run(main())
+    if uvloop.run(main()):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -41,6 +41,8 @@ MODULES = (
     "history",
     "when",
     "replay",
+    "backup",
+    "store",
     "config",
     "doctor",
     "log_level",

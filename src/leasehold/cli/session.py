@@ -63,6 +63,12 @@ class Session:
             self._client = Client.first_of(candidates(self.env, self.server))
         return self._client
 
+    def fresh_client(self) -> Client:
+        """The same anew: the server may have started again, somewhere else. Raises like `client`."""
+        self.close()
+        self._client = None
+        return self.client
+
     def close(self) -> None:
         """Give the connection up."""
         if self._client is not None:

@@ -28,6 +28,7 @@ from leasehold.wire import (
     server,
     session,
     stats,
+    storage,
     tenant,
     token,
 )
@@ -155,3 +156,9 @@ STREAKS = Call(paths.STREAKS, Nothing, stats.StreaksOut)
 ADDON_STATS = Call(paths.ADDON_STATS, Nothing, stats.AddonsOut)
 COLLECTORS = Call(paths.COLLECTORS, Nothing, stats.CollectorsOut)
 LOG_LEVEL = Call(paths.LOG_LEVEL, server.LogLevel, server.LogLevelsOut)
+BACKUPS = Call(paths.BACKUPS, Nothing, storage.Backups)
+MAKE_BACKUP = Call(paths.MAKE_BACKUP, storage.BackupIn, storage.BackupOut)
+CHECK_BACKUP = Call(paths.CHECK_BACKUP, Nothing, storage.BackupOut)
+RESTORE = Call(paths.RESTORE, storage.RestoreIn, storage.RestoreOut)
+COMPACT = Call(paths.COMPACT, storage.CompactIn, storage.RunOut)
+STORAGE = Call(paths.STORAGE, Nothing, storage.StorageOut)

@@ -46,6 +46,15 @@ def check(settings: Settings) -> None:
         raise ValueError(
             "history.sample_sec: expected 5, 6, 10, 12, 15, 20, 30 or 60, so that minutes are whole"
         )
+    _check_backup(settings)
+
+
+def _check_backup(settings: Settings) -> None:
+    """When backups are made, and where they are kept."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", settings.backup.at):
+        raise ValueError("backup.at: expected a time of the day, like 03:00")
+    if settings.backup.dir and settings.backup.dir[0] not in "/~":
+        raise ValueError("backup.dir: expected a path that begins with / or ~")
 
 
 def _check_addresses(settings: Settings) -> None:
@@ -119,6 +128,7 @@ def _ranges(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
     yield "limits.idempotency_per_principal", limits.idempotency_per_principal, 1, 1_000_000
     yield "limits.commands_waiting", limits.commands_waiting, 16, 1_000_000
     yield "limits.bytes_waiting", limits.bytes_waiting, 4 << 20, 1 << 34
+    yield "backup.keep", settings.backup.keep, 1, 1_000
     yield "limits.semaphores_max", limits.semaphores_max, 1, 1_000_000
     history, forecast = settings.history, settings.forecast
     yield "history.sample_sec", history.sample_sec, 5, 60

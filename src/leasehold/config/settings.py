@@ -11,6 +11,7 @@ from msgspec import Meta
 from leasehold.model.quiet import QuietSettings
 from leasehold.model.settings import (
     AddonSettings,
+    BackupSettings,
     CapacitySettings,
     ForecastSettings,
     HistorySettings,
@@ -99,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
     guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
+    backup: BackupSettings = msgspec.field(default_factory=BackupSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
     history: HistorySettings = msgspec.field(default_factory=HistorySettings)
     forecast: ForecastSettings = msgspec.field(default_factory=ForecastSettings)
@@ -107,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """The data folder."""
         return Path(self.data).expanduser()
+
+    @property
+    def backup_path(self) -> Path:
+        """The folder of backups."""
+        return Path(self.backup.dir).expanduser() if self.backup.dir else self.data_path / "backups"
 
     @property
     def policy(self) -> PolicySettings:

@@ -16,6 +16,7 @@ from leasehold.core.state import (
     LEASES,
     SCHEDULE_RUNS,
     SCHEDULES,
+    STORAGE_RUNS,
     TERMS,
     WAITERS,
     Change,
@@ -41,7 +42,7 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
-TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS})
+TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS, STORAGE_RUNS})
 """The tables whose records hold what somebody wrote."""
 
 
@@ -170,6 +171,8 @@ def _written(change: Change) -> int:
         return LISTED_BYTES * len(record.last) + _of_texts(*(run.why for run in record.last))
     if table == WAITERS:
         return _of_texts(record.call_key) + _of_ask(record.ask)
+    if table == STORAGE_RUNS:
+        return _of_texts(record.why, record.kept, record.by)
     binding = record.binding
     texts = _of_texts(record.revoke_note, record.end_reason, binding.unlimited)
     # A lease carries the binding that it was asked with beside the present one, and its charge twice.

@@ -10,10 +10,12 @@ from leasehold.control.history import ADDON
 from leasehold.control.job_stats import WAIT_BOUNDS_MS, JobStats
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
+from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
 from leasehold.model.job import ENDED, JobState
 from leasehold.model.lease import LIVE
 from leasehold.model.node import State as QuietState
+from leasehold.model.storage import Care
 from leasehold.runtime.telemetry import Labels, Telemetry
 
 Rows = Iterator[tuple[Labels, float]]
@@ -27,6 +29,40 @@ def publish(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor, 
     _of_leases(telemetry, leases)
     _of_jobs(telemetry, leases, supervisor)
     _of_node(telemetry, leases, sense)
+
+
+def of_storage(telemetry: Telemetry, service: StorageService) -> None:
+    """Name the source of each metric of backups and of the store's files: as last looked at."""
+
+    def count() -> Rows:
+        good, bad = service.counts
+        yield ("good",), good
+        yield ("bad",), bad
+
+    def last_failure() -> Rows:
+        for care in Care:
+            failed = service.failing.get(care)
+            yield (care.value,), failed.ended_wall_ms / 1000 if failed is not None else 0
+
+    def parts() -> Rows:
+        sizes = service.last_sizes
+        if sizes is not None:
+            yield ("file",), sizes.file_bytes
+            yield ("free",), sizes.free_pages * sizes.page_bytes
+            yield ("journal",), sizes.journal_bytes
+            yield ("samples",), sizes.samples_bytes
+
+    def last_success() -> float:
+        return service.last_good.made_wall_ms / 1000 if service.last_good is not None else 0.0
+
+    def fragmentation() -> float | None:
+        return service.last_sizes.fragmentation if service.last_sizes is not None else None
+
+    telemetry.source("leasehold_backups", count)
+    telemetry.figure("leasehold_backup_last_success_timestamp_seconds", last_success)
+    telemetry.source("leasehold_storage_last_failure_timestamp_seconds", last_failure)
+    telemetry.source("leasehold_store_bytes", parts)
+    telemetry.figure("leasehold_store_fragmentation_ratio", fragmentation)
 
 
 def _of_ledger(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor) -> None:

@@ -5,18 +5,31 @@ what a start, a reload and a new leader do before anything is granted (INV-3, IN
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from leasehold.control import codec
 from leasehold.core.lease import NEVER_MS
-from leasehold.core.state import JOBS, LEASES, RECORD_OF, TENANTS, TERMS, Change, State
+from leasehold.core.state import (
+    JOBS,
+    LEASES,
+    RECORD_OF,
+    REVOKED,
+    STORAGE_RUNS,
+    TENANTS,
+    TERMS,
+    TOKENS,
+    Change,
+    State,
+)
 from leasehold.model.errors import InvariantBroken
 from leasehold.model.lease import Flag, LeaseState, Liveness
+from leasehold.model.storage import Care, Intent, Manifest, StorageRun
 from leasehold.model.tenant import closed
-from leasehold.ports.store import Batch, Store
+from leasehold.ports.store import Batch, Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +56,15 @@ class Start(msgspec.Struct, frozen=True):
         return (self.incarnation + 1) << INCARNATION_BITS
 
 
-async def load(store: Store, state: State) -> tuple[State, Start]:
+class Loads(Protocol):
+    """The part of a store that is needed here."""
+
+    async def load(self) -> Snapshot:
+        """See `ports.store.Store`."""
+        ...
+
+
+async def load(store: Loads, state: State) -> tuple[State, Start]:
     """Read everything live into `state`. Unreadable records are quarantined and said, never dropped."""
     snapshot = await store.load()
     incarnation = 0
@@ -67,6 +88,7 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
         record = codec.decode(table, name, value, state.terms)
     except codec.Unreadable as error:
         log.error("record_quarantined", table=table, key=name, why=str(error))
+        state.quarantined += 1
         if error.rescued is not None:
             state.apply(Change(table, name, error.rescued))
         elif table == LEASES:
@@ -100,6 +122,59 @@ def opening_batch(start: Start) -> Batch:
     return Batch(
         seq=start.batch_seq + 1, puts=[(META_INCARNATION, msgspec.msgpack.encode(start.incarnation))]
     )
+
+
+SKIPPED_INCARNATIONS = 1_024
+MINUTE_MS = 60_000
+
+
+def marker_of(restore_id: str) -> str:
+    """The key of the record by which a restored store is known."""
+    return codec.store_key(STORAGE_RUNS, restore_id)
+
+
+def marks(
+    manifest: Manifest, before: Mapping[str, bytes], intent: Intent
+) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """What a restored store says of itself before anybody opens it: its incarnation, and that it is restored.
+
+    Tokens that have been revoked since the backup stay revoked: `before` are records of the store that is
+    replaced. Returns records, and keys that are no more.
+
+    The incarnation is above all that ever were (INV-3): that of the store before where it can be read, and
+    in any case so many above the backup's as there may have been starts since, one a minute and a thousand
+    more; for the store that went on from the backup may not be the one that is replaced.
+    """
+    minutes = max(0, intent.asked_wall_ms - manifest.made_wall_ms) // MINUTE_MS
+    least = manifest.incarnation + SKIPPED_INCARNATIONS + minutes
+    run = StorageRun(
+        run_id=intent.restore_id,
+        care=Care.RESTORE,
+        began_wall_ms=intent.asked_wall_ms,
+        ended_wall_ms=intent.asked_wall_ms,
+        by=intent.by,
+        reason="command",
+        backup_id=manifest.backup_id,
+        bytes=manifest.bytes,
+        made_wall_ms=manifest.made_wall_ms,
+        kept=intent.kept,
+        fresh=True,
+    )
+    incarnation = max(least, _number_of(before.get(META_INCARNATION)))
+    revoked = [(key, value) for key, value in before.items() if codec.split_key(key)[0] == REVOKED]
+    puts = [
+        (META_INCARNATION, msgspec.msgpack.encode(incarnation)),
+        (marker_of(intent.restore_id), codec.encode(STORAGE_RUNS, run)),
+        *revoked,
+    ]
+    return puts, [codec.store_key(TOKENS, codec.split_key(key)[1]) for key, _ in revoked]
+
+
+def _number_of(incarnation: bytes | None) -> int:
+    try:
+        return msgspec.msgpack.decode(incarnation or b"", type=int)
+    except msgspec.MsgspecError:
+        return 0
 
 
 def probe_record(wall_ms: int) -> tuple[str, bytes]:

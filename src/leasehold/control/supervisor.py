@@ -19,6 +19,7 @@ from leasehold.control.owner import OwnerService
 from leasehold.control.runner import RunnerService
 from leasehold.control.schedule import ScheduleService
 from leasehold.control.token import TokenService
+from leasehold.core import storage
 from leasehold.core.brake import ran_ms
 from leasehold.core.order import below, forgettable
 from leasehold.core.state import FLOWS, Change, Outcome, Stamp, State
@@ -107,6 +108,8 @@ class Supervisor:
 
     async def start(self) -> None:
         await self._ledger.start()
+        if any(run.fresh for run in self._ledger.state.storage_runs.values()):
+            await self._ledger.execute(storage.taken_up)
         if self.guards is not None:
             self.guards.start()
         if self.jobs is not None:

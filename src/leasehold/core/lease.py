@@ -164,6 +164,9 @@ def renew(
     if Flag.SILENT in lease.flags:
         changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.SILENT))
         outcome.events.append(Event("LeaseHeardAgain", lease.lease_id, stamp.wall_ms, lease.ask.principal))
+    if Flag.LOST in lease.flags:
+        changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.LOST))
+        outcome.events.append(Event("LeaseFound", lease.lease_id, stamp.wall_ms, lease.ask.principal))
     binding = bound(changed.binding, work, cgroup, caller, limits, unlimited)
     if binding is not changed.binding:
         changed = _with(changed, binding=binding)

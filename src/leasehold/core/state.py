@@ -26,6 +26,7 @@ from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
 from leasehold.model.schedule import Runs, Schedule
+from leasehold.model.storage import StorageRun
 from leasehold.model.tenant import Tenant
 from leasehold.model.token import Revoked, Token
 
@@ -46,6 +47,7 @@ SCHEDULES = "schedules"
 SCHEDULE_RUNS = "schedule_runs"
 JOBS = "jobs"
 TERMS = "terms"
+STORAGE_RUNS = "storage_runs"
 COLD_JOBS = "cold/jobs"
 """The cold parts of jobs: their changes are written, and never stand in memory."""
 
@@ -80,6 +82,7 @@ RECORD_OF: dict[str, type] = {
     SCHEDULES: Schedule,
     SCHEDULE_RUNS: Runs,
     TERMS: Terms,
+    STORAGE_RUNS: StorageRun,
     JOBS: Job,
     COLD_JOBS: JobSpec,
 }
@@ -158,6 +161,7 @@ class State:
         self.schedule_runs: dict[str, Runs] = {}
         self.jobs: ByNumber[Job] = ByNumber()
         self.terms: dict[str, Terms] = {}
+        self.storage_runs: dict[str, StorageRun] = {}
         self.book = Book()
         self.line: Line[Waiter | Job | Entry] = Line()
         self.queue = Jobs(self.line)
@@ -173,6 +177,8 @@ class State:
         self.resuming: dict[str, str] = {}
         # Volatile.
         self.broken = ""
+        self.quarantined = 0
+        """Live records that could not be read when the state was loaded."""
         self.view: NodeView | None = None
         self.liveness: dict[str, Liveness] = {}
         self.presence: dict[str, Presence] = {}

@@ -119,6 +119,18 @@ class ForecastSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     half_life_days: int = 28
     quiet_from_pct: int = 80
     window_min_sec: int = 1_800
+class BackupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """OPS-15. `dir` "": `backups` in the data folder. `at`: when each day, on this machine's clocks.
+
+    `enabled` is for those by schedule alone. `samples`: the history of measurements goes along, which may be
+    some hundred megabytes each time.
+    """
+
+    dir: str = ""
+    enabled: bool = True
+    at: str = "03:00"
+    keep: int = 7
+    samples: bool = False
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

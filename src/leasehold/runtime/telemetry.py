@@ -80,6 +80,21 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_http_requests_total", "counter", "Answered requests.", ("route", "status"), 512),
     Metric("leasehold_http_in_flight", "gauge", "Requests that are being answered."),
     Metric("leasehold_http_connections", "gauge", "Open connections by kind of socket.", ("socket",), 3),
+    Metric("leasehold_backups", "gauge", "Backups that are there, usable or not.", ("state",), 2),
+    Metric(
+        "leasehold_backup_last_success_timestamp_seconds",
+        "gauge",
+        "Unix time of the state that the newest proven backup holds; 0 where there is none.",
+    ),
+    Metric(
+        "leasehold_storage_last_failure_timestamp_seconds",
+        "gauge",
+        "Unix time of the last run of this care of the store where it failed; 0 where it went well.",
+        ("care",),
+        4,
+    ),
+    Metric("leasehold_store_bytes", "gauge", "Bytes of what is stored, by part.", ("part",), 4),
+    Metric("leasehold_store_fragmentation_ratio", "gauge", "Share of the store's file that holds nothing."),
     Metric(
         "leasehold_log_lines_dropped_total", "counter", "Log lines lost because the disk did not keep up."
     ),

@@ -14,7 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from leasehold.adapters.stores import sqlite_check, sqlite_journal, sqlite_migrate, sqlite_schema
+from leasehold.adapters.stores import (
+    sqlite_check,
+    sqlite_journal,
+    sqlite_migrate,
+    sqlite_schema,
+    sqlite_space,
+)
 from leasehold.adapters.stores.data_folder import LeaderLock, flush_folder, prepare
 from leasehold.adapters.stores.limits import checked_keys, checked_size, without_cold
 from leasehold.adapters.stores.sqlite_batch import Row, packed, read_rows
@@ -51,8 +57,8 @@ DEFINITE = frozenset(
 class SqliteStore:
     """Durable state in `<folder>/leasehold.sqlite3`, held through `<folder>/leader.lock`.
 
-    `wall_ms` stamps what finishes, for the archive. `factory` is the class of the writer's connection: a
-    test's seam.
+    `wall_ms` stamps what finishes, for the archive. `before_open` is called once the folder is held and
+    before the file is looked at. `factory` is the class of the writer's connection: a test's seam.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class SqliteStore:
         folder: Path,
         *,
         wall_ms: Callable[[], int],
+        before_open: Callable[[], None] = lambda: None,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
         self.path = folder / FILE_NAME
         self.damage = ""
         self._folder = folder
         self._wall_ms = wall_ms
+        self._before_open = before_open
         self._factory = factory
         self._lock = LeaderLock(folder)
         self._trail = Trail()
@@ -134,6 +142,14 @@ class SqliteStore:
         """Run `job` in a transaction of its own on the writer's thread. StoreError: nothing of it remains."""
         return await self._call(lambda: self._transaction(job))
 
+    def hold_journal(self, held: bool) -> None:
+        """Somebody reads from one snapshot for long, or does no more: the journal can't begin again then.
+
+        May be called on any thread.
+        """
+        if self._journal is not None:
+            self._journal.held = held
+
     def _call(self, job: Callable[[], T]) -> asyncio.Future[T]:
         if self._writer is None:
             raise StoreError(f"{self.path} is not open")
@@ -155,6 +171,7 @@ class SqliteStore:
         prepare(self._folder)
         self._lock.take()
         try:
+            self._before_open()
             self._make_file()
             self._connection = connection = self._connect()
             version = sqlite_schema.version(connection)
@@ -162,6 +179,7 @@ class SqliteStore:
                 connection.close()
                 sqlite_migrate.forward(self.path, version)
                 self._connection = connection = self._connect()
+            sqlite_space.keep_map(connection)
             self._configure(connection)
             sqlite_schema.migrate(connection)
             connection.executescript(sqlite_schema.COMMIT_STATEMENT)

@@ -31,6 +31,9 @@ class Journal:
         """`connect` makes a connection to the same file, with the writer's settings."""
         self.shrink = False
         """The disk is full: cut the journal, which may be most of what we take."""
+        self.held = False
+        """A snapshot is being read that keeps the journal from beginning again: the writer must not try."""
+        self._behind = False
         self._connect = connect
         self._index = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._mover: Mover | None = None
@@ -50,6 +53,8 @@ class Journal:
     def after(self, connection: sqlite3.Connection) -> bool:
         """Look after the journal when a job is done. True: `tidy` is worth it once nothing else is to do."""
         newest, unmoved = self.frames()
+        if self._catching_up(unmoved):
+            return False
         is_long = newest >= CHECKPOINT_FRAMES and unmoved <= CHECKPOINT_FRAMES // 8
         if self.shrink or is_long or newest >= 2 * CHECKPOINT_FRAMES:
             if unmoved or self.shrink:
@@ -58,6 +63,20 @@ class Journal:
         if unmoved >= CHECKPOINT_FRAMES // 4:
             self._kick()
         return unmoved >= IDLE_FRAMES
+
+    def _catching_up(self, unmoved: int) -> bool:
+        """While a snapshot is read, and until what has gathered by then has been moved, the thread moves it:
+        in one piece it would hold the writer up.
+        """
+        self._behind = self._behind or self.held
+        if not self._behind or self.shrink:
+            return False
+        if not self.held and unmoved <= CHECKPOINT_FRAMES // 8:
+            self._behind = False
+            return False
+        if unmoved >= IDLE_FRAMES:
+            self._kick()
+        return True
 
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Move the journal's pages to the file. What fails is tried again later: the journal keeps them."""
