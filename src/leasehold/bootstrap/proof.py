@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from leasehold.adapters.stores import backup_folder, sqlite_check, sqlite_copy, sqlite_schema
 from leasehold.adapters.stores.samples import FILE as SAMPLES
@@ -75,7 +76,7 @@ def proof_of(folder: Path) -> Proof:
 async def _migrated(path: Path) -> tuple[State, recovery.Start]:
     """One of an older schema is restored as a start would do it: on a copy, which is migrated."""
     with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=backup_folder.PARTIAL) as scratch:
-        shutil.copyfile(path, Path(scratch) / FILE_NAME)  # noqa: ASYNC240 - nobody else is on this loop
+        shutil.copyfile(path, Path(scratch) / FILE_NAME)
         store = SqliteStore(Path(scratch), wall_ms=lambda: 0)
         await store.open()
         try:
@@ -104,6 +105,7 @@ def _stand_back() -> None:
 def main(arguments: list[str]) -> int:
     """Prove the folder that is named; 0 and the proof, else 1 and the reason on standard error."""
     _stand_back()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         proof = proof_of(Path(arguments[0]))
     except (StoreError, LeaseholdError, sqlite3.Error, OSError) as error:

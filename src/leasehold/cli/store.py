@@ -12,7 +12,7 @@ from leasehold.cli.session import Session, verb
 from leasehold.cli.storage_care import care_of
 
 if TYPE_CHECKING:
-    from leasehold.wire.storage import RunOut, StorageOut
+    from leasehold.wire.storage import CareOut, StorageOut
 
 HEAD = ("WHEN", "WHAT", "OUTCOME", "SIZE", "BY", "DETAIL")
 
@@ -79,7 +79,7 @@ def _show(session: Session, found: StorageOut) -> None:
         session.out.table(HEAD, [_row(one) for one in found.runs])
 
 
-def _row(one: RunOut) -> tuple[object, ...]:
+def _row(one: CareOut) -> tuple[object, ...]:
     size = bytes_text(one.bytes) if one.bytes else "-"
     detail = one.why or one.backup_id or one.kept
     return f"{one.ended_at[:19]}Z", one.care, one.outcome, size, one.by, detail

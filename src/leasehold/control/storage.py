@@ -204,7 +204,7 @@ class StorageService:
         await self._known(backup_id)
         return views.backup(await self._asked_for(lambda: self._check(principal.name, backup_id)))
 
-    async def compact(self, principal: Principal) -> wire.RunOut:
+    async def compact(self, principal: Principal) -> wire.CareOut:
         """Give free pages back now. Raises Conflict, Unavailable."""
         return views.run(await self._asked_for(lambda: self._compact(principal.name, "command")))
 

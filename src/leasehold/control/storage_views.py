@@ -42,9 +42,9 @@ def listed(one: Listed) -> wire.BackupOut:
     return backup(one.manifest)
 
 
-def run(one: StorageRun) -> wire.RunOut:
+def run(one: StorageRun) -> wire.CareOut:
     """One piece of care."""
-    return wire.RunOut(
+    return wire.CareOut(
         run_id=one.run_id,
         care=one.care.value,
         outcome="failed" if one.why else "done",

@@ -80,7 +80,7 @@ class CompactIn(Input, frozen=True):
     """`POST /api/admin/compact`: give free pages back now, in slices, after a fresh proven backup."""
 
 
-class RunOut(msgspec.Struct, omit_defaults=True):
+class CareOut(msgspec.Struct, omit_defaults=True):
     """One piece of care as it ended. `bytes`: what a backup takes, or what a compaction gave back."""
 
     run_id: str
@@ -113,6 +113,6 @@ class StorageOut(msgspec.Struct, omit_defaults=True):
     read_only: str = ""
     rewrite_sec: float = 0.0
     last_good_backup: BackupOut | None = None
-    last_failure: RunOut | None = None
+    last_failure: CareOut | None = None
     running: str = ""
-    runs: list[RunOut] = []
+    runs: list[CareOut] = []

@@ -43,11 +43,15 @@ def sum_of(path: Path) -> FileSum:
     return FileSum(size, digest.hexdigest())
 
 
+def summed(manifest: Manifest) -> Manifest:
+    """The manifest with the sum of all the rest of it."""
+    bare = msgspec.json.encode(replace(manifest, sha256=""))
+    return replace(manifest, sha256=hashlib.sha256(bare).hexdigest())
+
+
 def written(manifest: Manifest) -> bytes:
     """The bytes of a manifest, the only ones that are taken for it: every other byte is damage."""
-    bare = msgspec.json.encode(replace(manifest, sha256=""))
-    stamped = replace(manifest, sha256=hashlib.sha256(bare).hexdigest())
-    return msgspec.json.format(msgspec.json.encode(stamped), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(summed(manifest)), indent=2) + b"\n"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -61,7 +65,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise BackupFailed(f"{path} can't be read: {error.strerror}") from error
     try:
         manifest = msgspec.json.decode(found, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if _is_later(found):
             raise BackupFailed(f"{path} is of a later version of leasehold: use that one") from error
         raise BackupFailed(f"{path} is damaged ({error}); choose another backup") from error
@@ -75,7 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _is_later(found: bytes) -> bool:
     try:
         raw = msgspec.json.decode(found)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT
 
@@ -169,14 +173,15 @@ def next_number(listed: Sequence[Listed]) -> int:
     return 1 + max((one.manifest.number for one in listed if one.manifest), default=0)
 
 
-def stamp(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, and make it and the names beside it durable."""
+def stamp(folder: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest with its sum, and make it and the names beside it durable."""
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(written(manifest))
         file.flush()
         os.fsync(file.fileno())
     flush_folder(folder)
+    return summed(manifest)
 
 
 def drop(root: Path, backup_id: str) -> None:

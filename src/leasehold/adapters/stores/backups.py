@@ -118,7 +118,7 @@ class Backups:
             files=proof.files,
             unreadable=proof.unreadable,
         )
-        folders.stamp(partial, manifest)
+        manifest = folders.stamp(partial, manifest)
         fault("backup.stamped")
         return manifest
 
@@ -196,7 +196,7 @@ class Backups:
             raise BackupFailed(f"the copy could not be restored: {last[0]}")
         try:
             return msgspec.json.decode(told, type=Proof)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BackupFailed(f"the copy could not be proven: {error}") from error
 
     def _end_of(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

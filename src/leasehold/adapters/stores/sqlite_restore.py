@@ -66,7 +66,7 @@ def intended(data: Path) -> Intent | None:
         return msgspec.json.decode((data / INTENT).read_bytes(), type=Intent)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.error("restore_intent_unreadable", path=str(data / INTENT), why=str(error))
         return None
 

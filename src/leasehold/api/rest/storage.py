@@ -11,10 +11,10 @@ from leasehold.wire.storage import (
     BackupIn,
     BackupOut,
     Backups,
+    CareOut,
     CompactIn,
     RestoreIn,
     RestoreOut,
-    RunOut,
     StorageOut,
 )
 
@@ -80,10 +80,10 @@ async def restore_backup(call: Call[RestoreIn, Nothing, Nothing]) -> RestoreOut:
     "/api/admin/compact",
     verb="storage:care",
     body=CompactIn,
-    answer=RunOut,
+    answer=CareOut,
     errors=(errors.Conflict, errors.Unavailable),
 )
-async def compact_store(call: Call[CompactIn, Nothing, Nothing]) -> RunOut:
+async def compact_store(call: Call[CompactIn, Nothing, Nothing]) -> CareOut:
     """Give the free pages of the store back, in slices, after a fresh proven backup."""
     return await call.services.storage.compact(call.principal)
 
