@@ -26,6 +26,8 @@ __all__ = ["small_disk"]
 
 SEED = 16
 KILLS = 60
+EARLIER = range(1, len(sqlite_schema.MIGRATIONS))
+"""Every schema that a released version wrote before this one."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("OPS-16")]
 
@@ -55,22 +57,28 @@ def _start(data: Path, output: Connection, killed_at: str) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_loses_nothing(tmp_path: Path, processes: ForkServerContext, step: str) -> None:
+@pytest.mark.parametrize("version", EARLIER)
+def test_a_kill_at_any_step_loses_nothing(
+    tmp_path: Path, processes: ForkServerContext, version: int, step: str
+) -> None:
     """The next start has all that was there, and nothing but the store and the file before it is left."""
-    path = old_store(tmp_path / "data", 2)
+    path = old_store(tmp_path / "data", version)
     reading, writing = processes.Pipe(duplex=False)
     child = processes.Process(target=_start, args=(path.parent, writing, step))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
     reading.close()
-    _check(path)
+    _check(path, version)
 
 
-def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, processes: ForkServerContext) -> None:
+@pytest.mark.parametrize("version", EARLIER)
+def test_a_kill_at_any_instant_loses_nothing(
+    tmp_path: Path, processes: ForkServerContext, version: int
+) -> None:
     """Again and again, now and then with nothing mended in between, until a start comes through."""
     chance = random.Random(SEED)
-    template = old_store(tmp_path / "template", 1).parent
+    template = old_store(tmp_path / "template", version).parent
     path = template
     for number in range(KILLS):
         if number % 3 == 0:
@@ -78,7 +86,7 @@ def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, processes: ForkServ
             shutil.copytree(template, path.parent)
         _killed(processes, path.parent, chance)
         if number % 3 == 2:
-            _check(path, 1)
+            _check(path, version)
 
 
 def _killed(processes: ForkServerContext, data: Path, chance: random.Random) -> None:
@@ -98,7 +106,7 @@ def _killed(processes: ForkServerContext, data: Path, chance: random.Random) -> 
     assert child.exitcode == -signal.SIGKILL, f"the child ended by itself ({child.exitcode})"
 
 
-def _check(path: Path, version: int = 2) -> None:
+def _check(path: Path, version: int) -> None:
     async def check() -> None:
         store = store_in(path.parent)
         await store.open()

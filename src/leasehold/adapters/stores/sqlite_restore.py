@@ -33,10 +33,9 @@ INTENT = "restore.json"
 RESTORING = f"{FILE_NAME}.restoring"
 REPLACED_KEPT = 3
 BESIDE = ("-journal", "-wal", "-shm")
-JOURNALS = ("-journal", "-wal")
 SPARE_BYTES = 16 << 20
 
-STEPS = ("verified", "copied", "marked", "settled", "kept", "placed", "flushed", "done")
+STEPS = ("verified", "copied", "marked", "settled", "placed", "flushed", "done")
 """The points after which a test breaks in, as `store.restore.<step>`."""
 
 Puts = Sequence[tuple[str, bytes]]
@@ -87,8 +86,10 @@ def finish(data: Path, intent: Intent, marker: str, marks: Marks) -> Path | None
     path, kept = data / FILE_NAME, data / intent.kept
     try:
         _discard(data)
+        _save_journal(path, kept)
         if not _is_done(path, kept, marker):
             _put_back(path, kept)
+            _save_journal(path, kept)
             _replace(data, intent, marks)
         fault("store.restore.flushed")
         forget(data)
@@ -123,8 +124,6 @@ def _replace(data: Path, intent: Intent, marks: Marks) -> None:
     fault("store.restore.marked")
     _settle(path, data / intent.kept)
     fault("store.restore.settled")
-    _keep(path, data / intent.kept)
-    fault("store.restore.kept")
     os.replace(copy, path)
     fault("store.restore.placed")
     flush_folder(data)
@@ -251,8 +250,20 @@ def _opened(path: Path) -> sqlite3.Connection:
 # -- the store before
 
 
+def _save_journal(path: Path, kept: Path) -> None:
+    """Copy the journal before anything opens the file: SQLite removes one that it can make nothing of."""
+    aside, journal = Path(f"{kept}-wal"), Path(f"{path}-wal")
+    if aside.exists() or not journal.exists() or (kept.exists() and not kept.samefile(path)):
+        return
+    draft = Path(f"{aside}.new")
+    shutil.copyfile(journal, draft)
+    with open(draft, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, aside)
+
+
 def _settle(path: Path, kept: Path) -> None:
-    """Move the journal into the file; where that is damaged, keep the journal beside what is kept.
+    """Move the journal into the file; where that is damaged, its copy stays beside what is kept.
 
     A journal that stayed would be replayed into the restored file.
     """
@@ -262,44 +273,32 @@ def _settle(path: Path, kept: Path) -> None:
         return
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if _is_sound(path):
+        if Path(f"{path}-wal").exists():
+            raise BackupFailed(
+                f"{path} can't be replaced while another program has it open: end that program, and try "
+                "again (nothing was changed)"
+            )
+        Path(f"{kept}-wal").unlink(missing_ok=True)
+    _second_name(path, kept)
     flush_folder(path.parent)
-    _refuse_if_open(path)
-    if any(Path(f"{path}{suffix}").exists() for suffix in BESIDE):
-        _second_name(path, kept)
-        for suffix in JOURNALS:
-            if (journal := Path(f"{path}{suffix}")).exists():
-                _second_name(journal, Path(f"{kept}{suffix}"))
-        flush_folder(path.parent)
-        for suffix in BESIDE:
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        flush_folder(path.parent)
+    for suffix in BESIDE:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    flush_folder(path.parent)
 
 
-def _refuse_if_open(path: Path) -> None:
-    """Somebody who has a sound file open keeps its journal there."""
-    if not Path(f"{path}-wal").exists():
-        return
+def _is_sound(path: Path) -> bool:
+    """Whether SQLite can make anything of the file: then all that was committed is in it now."""
     try:
         with contextlib.closing(_opened(path)) as connection:
             connection.execute("SELECT batch_seq FROM meta").fetchone()
-            sound = [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
+            return [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
     except sqlite3.Error:
-        sound = False
-    if sound and Path(f"{path}-wal").exists():
-        raise BackupFailed(
-            f"{path} can't be replaced while another program has it open: end that program, and try again "
-            "(nothing was changed)"
-        )
-
-
-def _keep(path: Path, kept: Path) -> None:
-    """The store before gets a second name, which stays when the first one goes to the restored file."""
-    if path.exists() and not kept.exists():
-        _second_name(path, kept)
-    flush_folder(path.parent)
+        return False
 
 
 def _second_name(name: Path, other: Path) -> None:
+    """The store before keeps it when the first one goes to the restored file."""
     if other.exists():
         return
     try:
@@ -318,24 +317,27 @@ def _is_done(path: Path, kept: Path, marker: str) -> bool:
 
 
 def _put_back(path: Path, kept: Path) -> None:
-    """A restore that ended before the file was replaced: a journal that it set aside belongs to it again."""
-    if not kept.exists() or not path.exists():
-        return
-    for suffix in JOURNALS:
-        aside, journal = Path(f"{kept}{suffix}"), Path(f"{path}{suffix}")
-        if aside.exists():
-            if not journal.exists() or not journal.stat().st_size:
-                os.replace(aside, journal)
-            else:
-                aside.unlink()
+    """A restore that ended before the file was replaced: the journal that was there belongs to it again.
+
+    What of it is in the file already is written once more, and changes nothing.
+    """
+    aside, journal = Path(f"{kept}-wal"), Path(f"{path}-wal")
+    if aside.exists():
+        if path.exists() and (not journal.exists() or not journal.stat().st_size):
+            os.replace(aside, journal)
+        else:
+            aside.unlink()
+    if kept.exists() and path.exists():
+        kept.unlink()
     flush_folder(path.parent)
-    kept.unlink()
 
 
 def _discard(data: Path) -> None:
     """Remove what a restore that did not come to its end has left."""
     for name in (RESTORING, *(f"{RESTORING}{suffix}" for suffix in BESIDE), f"{SAMPLES}.restoring"):
         (data / name).unlink(missing_ok=True)
+    for draft in data.glob(f"{REPLACED}*-wal.new"):
+        draft.unlink(missing_ok=True)
 
 
 def _forget_older(data: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from leasehold.adapters.stores import sqlite_check
 from leasehold.model.storage import Sizes
 
 log = structlog.get_logger(__name__)
@@ -58,13 +59,15 @@ def give_back(connection: sqlite3.Connection, pages: int) -> int:
 def keep_map(connection: sqlite3.Connection) -> None:
     """Have a new file keep the map; a small one of before is written anew for it, a large one is left.
 
+    So is a damaged one: of what is damaged, more can be read as it is.
+
     What fails is tried again at the next start: SQLite undoes it whole.
     """
     if int(connection.execute("PRAGMA auto_vacuum").fetchone()[0]) == INCREMENTAL:
         return
     pages = int(connection.execute("PRAGMA page_count").fetchone()[0])
     connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}").fetchall()
-    if 0 < pages <= AT_START_PAGES:
+    if 0 < pages <= AT_START_PAGES and not sqlite_check.damage(connection):
         try:
             connection.execute("VACUUM")
         except sqlite3.Error as error:
