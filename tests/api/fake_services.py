@@ -101,6 +101,7 @@ class FakeEdge:
             jobs=leases,
             schedules=leases,
             tenants=leases,
+            storage=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
