@@ -14,6 +14,8 @@ import pytest
 from leasehold.control import dashboard as service
 from leasehold.control import dashboard_rows as rows
 from leasehold.control.dashboard import Dashboard, Viewer, difference
+from leasehold.core.state import ALERT_RULES, ALERTS, Change, State
+from leasehold.model.alert import Alert, AlertState, Said, Severity
 from leasehold.model.errors import Overloaded
 from leasehold.model.event import Event
 from leasehold.model.principal import Principal
@@ -174,6 +176,26 @@ def test_a_change_of_the_queue_is_its_figures_alone() -> None:
     assert set(json.loads(frame)) == {"seq", "at", "queue"}
     assert json.loads(frame)["queue"]["changes"] == 8_000_000
     assert len(frame) < 1_200, len(frame)
+
+
+@pytest.mark.requirement("OPS-3", "OPS-13")
+def test_alerts_that_stand_are_a_part_of_their_own() -> None:
+    """The worst first, also those that no store has taken; what cleared is gone from the next frame."""
+    known = State("n")
+    disk = Alert("disk", AlertState.ACTIVE, Severity.WARNING, "9 % free", 9.0, 1_000)
+    known.apply(Change(ALERTS, "disk", disk))
+    known.apply(Change(ALERT_RULES, "disk", Said("disk", mute_until_wall_ms=5_000)))
+    known.apply(Change(ALERTS, "errors", Alert("errors", AlertState.CLEARED, Severity.WARNING)))
+    late = {"store_trouble": Alert("store_trouble", AlertState.ACTIVE, Severity.CRITICAL, "full", 1.0, 2_000)}
+    shown = rows.alerts(known, late, 3_000)
+    assert [(row.rule, row.severity, row.muted) for row in shown] == [
+        ("store_trouble", "critical", False),
+        ("disk", "warning", True),
+    ]
+    before, after = state(alerts=shown), state(2, alerts=shown[1:])
+    patch = json.loads(msgspec.json.encode(difference(before, after)))
+    assert [row["title"] for row in patch.pop("alerts")] == ["A disk is nearly full"]
+    assert set(patch) == {"seq", "at"}
 
 
 @pytest.mark.requirement("OPS-3")

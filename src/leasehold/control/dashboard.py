@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -26,6 +26,7 @@ from leasehold.control.scheduler import SchedulerService
 from leasehold.control.sense import SenseService
 from leasehold.control.titles import Titles
 from leasehold.core.state import State
+from leasehold.model.alert import Alert
 from leasehold.model.errors import LeaseholdError, Overloaded
 from leasehold.model.event import Event
 from leasehold.model.lease import Lease
@@ -50,6 +51,12 @@ LOOKED_BACK = 1_000
 
 DRIFT_MS = 100
 """By how much the wall clock may move before times are shown anew."""
+
+PARTS = (
+    *("head", "scales", "inputs", "capacity", "leases_total", "usage"),
+    *("waiting", "denials", "owner", "queue", "alerts"),
+)
+"""Parts of the state that a patch replaces as a whole."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -127,6 +134,7 @@ class Dashboard:
         settings: Callable[[], PolicySettings],
     ) -> None:
         self.allowed: Callable[[Principal], bool] = lambda principal: True
+        self.late_alerts: Callable[[], Mapping[str, Alert]] = dict
         self._ledger = ledger
         self._clock = ledger.clock
         self._scheduler = scheduler
@@ -313,6 +321,7 @@ class Dashboard:
             denials=self._denials(),
             owner=said,
             queue=self._queue.glance(state),
+            alerts=rows.alerts(state, self.late_alerts(), self._clock.wall_ms()),
         )
 
     def _note_offset(self) -> None:
@@ -361,18 +370,7 @@ def difference(before: wire.DashboardState, after: wire.DashboardState) -> wire.
     if before is after:
         return None
     patch = wire.DashboardPatch(after.seq, after.at)
-    for name in (
-        "head",
-        "scales",
-        "inputs",
-        "capacity",
-        "leases_total",
-        "usage",
-        "waiting",
-        "denials",
-        "owner",
-        "queue",
-    ):
+    for name in PARTS:
         value = getattr(after, name)
         if value != getattr(before, name):
             setattr(patch, name, value)

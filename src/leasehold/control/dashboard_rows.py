@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from leasehold.core.state import State
+from leasehold.model.alert import Alert
+from leasehold.model.alert_rules import BY_NAME
 from leasehold.model.charge import DEVICE, LOCK
 from leasehold.model.event import Event
 from leasehold.model.ids import from_number, to_number
@@ -132,6 +134,27 @@ def _label(subject: str, state: State) -> str:
         return job.terms.ask.job_type
     schedule = state.schedules.get(subject)
     return schedule.name if schedule is not None else ""
+
+
+def alerts(state: State, late: Mapping[str, Alert], wall_ms: int) -> list[wire.AlertRow]:
+    """The alerts that stand, the worst and then the oldest first. `late`: those that no store has taken."""
+    stand = [one for one in {**state.alerts, **late}.values() if one.stands and one.rule in BY_NAME]
+    stand.sort(key=lambda one: (-(one.severity.rank if one.severity else 0), one.since_wall_ms, one.rule))
+    return [_alert(one, state, wall_ms) for one in stand]
+
+
+def _alert(one: Alert, state: State, wall_ms: int) -> wire.AlertRow:
+    said = state.alert_rules.get(one.rule)
+    return wire.AlertRow(
+        rule=one.rule,
+        title=BY_NAME[one.rule].title,
+        severity=str(one.severity or ""),
+        state=str(one.state),
+        sentence=short(one.sentence),
+        since_ms=one.since_wall_ms,
+        acknowledged_by=one.acknowledged_by,
+        muted=said is not None and said.is_muted(wall_ms),
+    )
 
 
 def scales(settings: QuietSettings) -> dict[str, wire.InputScale]:

@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 INCARNATION_BITS = 33
 """A token is incarnation · 2^33 + counter (INV-3): 2^20 starts, each with eight billion grants."""
 
+QUARANTINED_SHOWN = 1_000
+
 META_INCARNATION = "/meta/incarnation"
 META_PROBE = "/meta/probe"
 
@@ -89,6 +91,8 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
     except codec.Unreadable as error:
         log.error("record_quarantined", table=table, key=name, why=str(error))
         state.quarantined += 1
+        if len(state.quarantined) < QUARANTINED_SHOWN:
+            state.quarantined[f"{table}/{name}"] = str(error)
         if error.rescued is not None:
             state.apply(Change(table, name, error.rescued))
         elif table == LEASES:

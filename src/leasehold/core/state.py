@@ -18,6 +18,7 @@ from leasehold.core.jobs import Entry, Jobs
 from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
 from leasehold.model.addon import Addon
+from leasehold.model.alert import Alert, Said
 from leasehold.model.event import Event
 from leasehold.model.job import Job, JobSpec, Terms
 from leasehold.model.learned import Learned
@@ -45,6 +46,8 @@ REVOKED = "revoked"
 TENANTS = "tenants"
 SCHEDULES = "schedules"
 SCHEDULE_RUNS = "schedule_runs"
+ALERTS = "alerts"
+ALERT_RULES = "alert_rules"
 JOBS = "jobs"
 TERMS = "terms"
 STORAGE_RUNS = "storage_runs"
@@ -81,6 +84,8 @@ RECORD_OF: dict[str, type] = {
     TENANTS: Tenant,
     SCHEDULES: Schedule,
     SCHEDULE_RUNS: Runs,
+    ALERTS: Alert,
+    ALERT_RULES: Said,
     TERMS: Terms,
     STORAGE_RUNS: StorageRun,
     JOBS: Job,
@@ -159,6 +164,8 @@ class State:
         """Weights of tenants other than 1, by name. Another object after each change of a tenant."""
         self.schedules: dict[str, Schedule] = {}
         self.schedule_runs: dict[str, Runs] = {}
+        self.alerts: dict[str, Alert] = {}
+        self.alert_rules: dict[str, Said] = {}
         self.jobs: ByNumber[Job] = ByNumber()
         self.terms: dict[str, Terms] = {}
         self.storage_runs: dict[str, StorageRun] = {}
@@ -173,6 +180,8 @@ class State:
         self.unsettled: dict[str, str] = {}
         self.unreadable: dict[str, str] = {}
         """Records of jobs that can't be read, by their store key: they stay where they are, and are told."""
+        self.quarantined: dict[str, str] = {}
+        """All records that could not be read, by table and key, with the reason; the first thousand."""
         self.braked: set[str] = set()
         self.resuming: dict[str, str] = {}
         # Volatile.

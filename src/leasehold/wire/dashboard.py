@@ -122,6 +122,22 @@ class DenialRow(msgspec.Struct, omit_defaults=True):
     reason: str = ""
 
 
+class AlertRow(msgspec.Struct, omit_defaults=True):
+    """One alert that stands: `severity` is warning or critical, `state` active or acknowledged.
+
+    `rule` names it in the API; `muted`: nobody is notified of it for now.
+    """
+
+    rule: str
+    title: str
+    severity: str
+    state: str
+    sentence: str
+    since_ms: int
+    acknowledged_by: str = ""
+    muted: bool = False
+
+
 class QueueNow(msgspec.Struct):
     """The queue in figures. `states` counts live jobs; `reasons` how many wait for what, by code.
 
@@ -144,7 +160,8 @@ class DashboardState(msgspec.Struct):
     """`GET /api/dashboard/state`: everything that the page shows, at one moment.
 
     `inputs` are value and pressure (0–100) of each input by its name. Of leases, those who wait, and
-    decisions only so many are shown; `leases_total` and `waiting.total` count all.
+    decisions only so many are shown; `leases_total` and `waiting.total` count all. `alerts` are those that
+    stand, the worst first.
     """
 
     seq: int
@@ -161,6 +178,7 @@ class DashboardState(msgspec.Struct):
     denials: list[DenialRow]
     owner: AdmissionOut
     queue: QueueNow
+    alerts: list[AlertRow] = []
 
 
 class LeaseChanges(msgspec.Struct, omit_defaults=True):
@@ -190,3 +208,4 @@ class DashboardPatch(msgspec.Struct, omit_defaults=True):
     denials: list[DenialRow] | None = None
     owner: AdmissionOut | None = None
     queue: QueueNow | None = None
+    alerts: list[AlertRow] | None = None
