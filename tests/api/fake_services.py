@@ -102,6 +102,8 @@ class FakeEdge:
             schedules=leases,
             tenants=leases,
             storage=leases,
+            alerts=leases,
+            metrics_snapshot=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -40,7 +40,8 @@ def test_only_what_is_committed_is_exported_with_its_labels(server: RealServer) 
             assert (metric.kind, set(metric.labels)) == (family.type, labels), sample
             series[name] = series.get(name, 0) + 1
     assert all(count <= BY_NAME[name].series_max for name, count in series.items())
-    silent = {metric.name for metric in METRICS} - set(series) - {"leasehold_denials_total"}
+    silent = {metric.name for metric in METRICS} - set(series)
+    silent -= {"leasehold_denials_total", "leasehold_certificate_end_seconds"}  # No denial, no TLS.
     assert silent == set(), "a committed metric that nothing feeds is none"
 
 
@@ -114,6 +115,8 @@ def test_jobs_are_counted_by_state_and_by_how_long_they_waited(server: RealServe
     assert grown("leasehold_jobs_ended_total", "CANCELED") == 1
     assert grown("leasehold_job_wait_seconds_bucket", "+Inf") == 1
     assert grown("leasehold_job_wait_seconds_count") == 1
+    assert grown("leasehold_job_run_seconds_count") == 1
+    assert grown("leasehold_commit_seconds_count") >= 4
     assert grown("leasehold_job_wait_seconds_bucket", "86400") == 1
     assert after["leasehold_jobs", ("QUEUED",)] == before["leasehold_jobs", ("QUEUED",)]
 

@@ -120,6 +120,17 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("delete", "/api/guards/{lease_id}", f"/api/guards/{guard}", None),
         ("get", "/api/events", "/api/events?limit=2", None),
         ("get", "/api/audit", "/api/audit?limit=5&outcome=done&range=1h", None),
+        ("get", "/api/metrics", "/api/metrics", None),
+        ("get", "/api/alerts", "/api/alerts", None),
+        ("put", "/api/alerts/{rule}", "/api/alerts/disk", {"mute_for_sec": 60}),
+        ("post", "/api/alerts/{rule}/acknowledge", "/api/alerts/disk/acknowledge", {}),
+        ("get", "/api/config/alert-thresholds", "/api/config/alert-thresholds", None),
+        (
+            "put",
+            "/api/config/alert-thresholds",
+            "/api/config/alert-thresholds",
+            {"thresholds": {"errors": {"warning": 20, "cooldown_sec": None}}},
+        ),
         ("get", "/api/system-stats/current", "/api/system-stats/current", None),
         ("get", "/api/system-stats/addons", "/api/system-stats/addons", None),
         ("post", "/api/addons/{addon_id}/disable", "/api/addons/shop/disable", None),
@@ -165,7 +176,7 @@ def test_live_answers_conform(server: RealServer) -> None:
     assert {(method, template) for method, template, _, _ in calls} == declared - ELSEWHERE
     for method, template, path, body in calls:
         reply = server.call(method.upper(), path, body)
-        assert reply.status < 300 or path.endswith(("/revoke", "/overtime")), (path, reply)
+        assert reply.status < 300 or path.endswith(("/revoke", "/overtime", "/acknowledge")), (path, reply)
         conforms(reply, method, template)
 
 

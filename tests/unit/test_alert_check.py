@@ -113,7 +113,8 @@ def test_what_is_not_known_neither_fires_nor_clears() -> None:
     assert life.look(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, 50, 50) == []
     assert life.look(50) == ["AlertCleared"]
     life = Life(LAG)
-    assert life.look(*[2, UNKNOWN] * 20) == []
+    wavering: list[float | Reading] = [2.0, UNKNOWN]
+    assert life.look(*wavering * 20) == []
     life = Life(DOWN)
     life.look(1)
     assert life.look(*[NOTHING_THERE] * 3) == ["AlertCleared"]

@@ -32,6 +32,8 @@ VERBS: Mapping[str, str] = {
     "schedule:read": "see schedules, when they run next, and what came of their runs",
     "schedule:set": "make schedules that submit jobs in one's own name; change, pause, run, remove one's own",
     "schedule:manage": "change, pause, run and remove other people's schedules",
+    "alert:read": "see what is wrong, and what each alert fires at",
+    "alert:manage": "acknowledge and mute alerts, switch rules on and off, set what they fire at",
     "stats:read": "see what the machine is doing, and the metrics",
     "events:read": "read the event stream and the counts of decisions",
     "audit:read": "see who changed or tried what, from where, and what came of it",
@@ -48,7 +50,16 @@ VERBS: Mapping[str, str] = {
 """Every verb that a route or a service asks for, with what it allows."""
 
 _SEE = frozenset(
-    {"lease:read", "job:read", "stats:read", "events:read", "addon:read", "schedule:read", "tenant:read"}
+    {
+        "lease:read",
+        "job:read",
+        "stats:read",
+        "events:read",
+        "addon:read",
+        "alert:read",
+        "schedule:read",
+        "tenant:read",
+    }
 )
 
 ROLES: Mapping[Role, frozenset[str]] = {
@@ -68,6 +79,7 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "node:admission",
         "addon:self",
         "addon:manage",
+        "alert:manage",
         "guard:manage",
         "schedule:set",
         "schedule:manage",

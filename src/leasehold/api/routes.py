@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.api.endpoint import Endpoint
 from leasehold.api.rest import (
     addon,
+    alert,
     audit,
     dashboard,
     event,
@@ -35,6 +36,7 @@ TABLES = (
     guard.table,
     event.table,
     audit.table,
+    alert.table,
     stats.table,
     dashboard.table,
     session.table,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -10,12 +10,14 @@ import msgspec
 from leasehold.model.audit import Outcome
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
+from leasehold.wire import alert as alert_wire
 from leasehold.wire import audit as audit_wire
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import guard as guard_wire
 from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
+from leasehold.wire import metrics as metrics_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
 from leasehold.wire import storage as storage_wire
@@ -254,6 +256,26 @@ class Jobs(Protocol):
     ) -> claim_wire.CompleteOut: ...
 
 
+class Alerts(Protocol):
+    """The service of alerts."""
+
+    async def alerts(self) -> alert_wire.Alerts: ...
+
+    async def acknowledge(
+        self, principal: Principal, name: str, body: alert_wire.Acknowledge
+    ) -> alert_wire.AlertOut: ...
+
+    async def set_rule(
+        self, principal: Principal, name: str, body: alert_wire.AlertIn
+    ) -> alert_wire.AlertOut: ...
+
+    async def thresholds(self) -> alert_wire.Thresholds: ...
+
+    async def set_thresholds(
+        self, principal: Principal, body: alert_wire.ThresholdsIn
+    ) -> alert_wire.Thresholds: ...
+
+
 class Audit(Protocol):
     """The service of the audit: records of changing and denied calls."""
 
@@ -309,6 +331,8 @@ class Services(msgspec.Struct, frozen=True):
     behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
     `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`,
     `tenants` that behind `/api/tenants`, `storage` that which cares for the store.
+    `tenants` that behind `/api/tenants`, `alerts` that behind `/api/alerts`; `metrics_snapshot` answers
+    `/api/metrics`.
     """
 
     leases: Leases
@@ -326,6 +350,8 @@ class Services(msgspec.Struct, frozen=True):
     schedules: Schedules
     tenants: Tenants
     storage: Storage
+    alerts: Alerts
+    metrics_snapshot: Callable[[], Awaitable[metrics_wire.MetricsSnapshot]]
     stats: Any = None
     forecast: Any = None
     dashboard: Any = None

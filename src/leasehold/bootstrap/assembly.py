@@ -30,12 +30,16 @@ from leasehold.api.routes import ENDPOINTS, PAGES
 from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
 from leasehold.api.services import Services
 from leasehold.api.session import Sessions
-from leasehold.bootstrap.certificate import tls_of
+from leasehold.bootstrap.certificate import lives, tls_of
 from leasehold.bootstrap.machine import RUNS, cgroup_home, secrets, totals_of, uid_of
 from leasehold.bootstrap.storage import backups_of, finish_restore
 from leasehold.config import Loaded
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
+from leasehold.control.alerts.measures import Measures
+from leasehold.control.alerts.pulse import Pulse
+from leasehold.control.alerts.service import AlertService
+from leasehold.control.alerts.snapshot import Snapshots
 from leasehold.control.audit import AuditService
 from leasehold.control.bindings import Bindings
 from leasehold.control.counters import Counters
@@ -59,6 +63,7 @@ from leasehold.control.stats import StatsService
 from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
 from leasehold.control.tenant import TenantService
+from leasehold.control.timed_store import TimedStore
 from leasehold.control.token import TokenService
 from leasehold.core.state import State
 from leasehold.model.errors import LeaseholdError
@@ -160,7 +165,8 @@ class Assembly:
         self.pipeline.audit.book = self.audit
         node_id = socket.gethostname() or "node"
         ended_shown = self.settings.lease.ended_shown
-        self.ledger = Ledger(self.store, self.clock, self.ids, lambda: State(node_id, ended_shown))
+        self.timed = TimedStore(self.store, self.clock, elapsed_ns)
+        self.ledger = Ledger(self.timed, self.clock, self.ids, lambda: State(node_id, ended_shown))
         self.leases = LeaseService(
             self.ledger,
             lambda: self.policy,
@@ -231,6 +237,7 @@ class Assembly:
             self.supervisor.owner.foresee,
             self.settings.history.sample_sec,
         )
+        self._assemble_alerts()
         self._assemble_page()
 
     def _assemble_addons(self) -> None:
@@ -242,6 +249,34 @@ class Assembly:
         )
         self.addons = AddonService(
             self.ledger, self.addon_watch, probe, folders, ThreadLane("addons"), self.leases.line.dispatch
+        )
+
+    def _assemble_alerts(self) -> None:
+        now_ms = self.clock.now_ms()
+        lag = lambda: self.server.loop_lag_s  # noqa: E731
+        self.pulse = Pulse(now_ms, self.jobs.demand, lambda: self.logs.errors, lambda: self.requests.invalid)
+        self.measures = measures = Measures(
+            self.ledger,
+            self.pulse,
+            self.sense,
+            self.store,
+            loop_lag_s=lag,
+            certificates=lambda: lives(self.listeners),
+            damage=lambda: self.store.damage,
+        )
+        self.alerts = AlertService(
+            self.ledger, lambda: self.settings.alerts, measures.by_rule, before=measures.look
+        )
+        self.supervisor.alerts, self.supervisor.pulse = self.alerts, self.pulse
+        self.snapshots = Snapshots(
+            self.leases,
+            self.jobs.counts,
+            self.sense,
+            self.pulse,
+            measures,
+            commits=self.timed.commits,
+            requests=self.requests.quantiles,
+            loop_lag_s=lag,
         )
 
     def _assemble_page(self) -> None:
@@ -258,6 +293,8 @@ class Assembly:
             self.leases.settings,
         )
         self.supervisor.on_change = self.dashboard.changed
+        self.dashboard.late_alerts = lambda: self.alerts.late
+        self.alerts.on_shown = lambda: self.dashboard.changed((), measured=False)
         self.dashboard.allowed = lambda who: not who.session or self.sessions.lives(who.session)
         self.sessions.on_end = lambda sid: self.dashboard.end(lambda who: who.session == sid, "signed out")
 
@@ -308,6 +345,8 @@ class Assembly:
             schedules=self.schedules,
             tenants=self.tenants,
             storage=self.storage,
+            alerts=self.alerts,
+            metrics_snapshot=self.snapshots.snapshot,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from leasehold.adapters.hosts.addresses import own_names
 from leasehold.api.hosts import is_loopback
+from leasehold.api.server import Listener
 from leasehold.api.server_file import CA_FOLDER
 from leasehold.api.tls import Tls
 from leasehold.config.settings import Settings
@@ -35,3 +36,9 @@ def tls_of(settings: Settings, now: Callable[[], Settings], wall_ms: Callable[[]
     signer = OwnSigner(folder, socket.gethostname(), wall_ms)
     names = lambda: own_names(settings.host, now().tls.names)  # noqa: E731
     return Tls(Identity(folder, signer, names, wall_ms).issue)
+
+
+def lives(listeners: Iterable[Listener]) -> list[tuple[int, int]]:
+    """Begin and end (wall ms) of each certificate that is served."""
+    issued = [listener.tls.issued for listener in listeners if listener.tls is not None]
+    return [(one.from_wall_ms, one.until_wall_ms) for one in issued]

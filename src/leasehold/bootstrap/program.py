@@ -19,6 +19,7 @@ from leasehold.bootstrap.machine import detect, disk_is_full
 from leasehold.bootstrap.measures import publish_process
 from leasehold.config import ConfigError, Loaded, load
 from leasehold.control import figures
+from leasehold.control.alerts import figures as alert_figures
 from leasehold.model.errors import LeaseholdError
 from leasehold.ports.store import CommitFailed, CommitUnknown, StoreError
 from leasehold.runtime.lanes import ThreadLane
@@ -92,6 +93,16 @@ class Program(Assembly):
         publish_process(
             self.telemetry, self.server, self.requests, self.logs, preset=preset, started_s=started_s
         )
+        alert_figures.publish(
+            self.telemetry,
+            self.alerts,
+            self.pulse,
+            self.measures,
+            self.timed.commits,
+            self.clock,
+            lambda: self.logs.errors,
+        )
+        self.telemetry.figure("leasehold_pages_open", lambda: self.dashboard.viewers)
         gc.collect()
         gc.freeze()
         self.pipeline.services = self.services()

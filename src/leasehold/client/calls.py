@@ -15,6 +15,7 @@ from leasehold.client import paths
 from leasehold.client.errors import error_of
 from leasehold.wire import (
     addon,
+    alert,
     audit,
     claim,
     dashboard,
@@ -23,6 +24,7 @@ from leasehold.wire import (
     job,
     lease,
     lock,
+    metrics,
     owner,
     schedule,
     server,
@@ -132,6 +134,12 @@ REMOVE_ADDON = Call(paths.REMOVE_ADDON, Nothing, Nothing)
 ENABLE_ADDON = Call(paths.ENABLE_ADDON, Nothing, addon.AddonOut)
 DISABLE_ADDON = Call(paths.DISABLE_ADDON, Nothing, addon.AddonOut)
 TELL_ADDON_STATS = Call(paths.TELL_ADDON_STATS, addon.AddonStatsIn, Nothing)
+ALERTS = Call(paths.ALERTS, Nothing, alert.Alerts)
+ACKNOWLEDGE_ALERT = Call(paths.ACKNOWLEDGE_ALERT, alert.Acknowledge, alert.AlertOut)
+SET_ALERT = Call(paths.SET_ALERT, alert.AlertIn, alert.AlertOut)
+ALERT_THRESHOLDS = Call(paths.ALERT_THRESHOLDS, Nothing, alert.Thresholds)
+SET_ALERT_THRESHOLDS = Call(paths.SET_ALERT_THRESHOLDS, alert.ThresholdsIn, alert.Thresholds)
+METRICS = Call(paths.METRICS, Nothing, metrics.MetricsSnapshot)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 AUDIT = Call(paths.AUDIT, Nothing, audit.AuditPage)
 TENANTS = Call(paths.TENANTS, Nothing, tenant.Tenants)

@@ -12,6 +12,7 @@ from leasehold.model.quiet import QuietSettings
 from leasehold.model.settings import (
     AddonSettings,
     BackupSettings,
+    AlertSettings,
     CapacitySettings,
     ForecastSettings,
     HistorySettings,
@@ -99,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: QueueSettings = msgspec.field(default_factory=QueueSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     addons: AddonSettings = msgspec.field(default_factory=AddonSettings)
+    alerts: AlertSettings = msgspec.field(default_factory=AlertSettings)
     guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
     backup: BackupSettings = msgspec.field(default_factory=BackupSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 
 from leasehold.control import views
 from leasehold.control.history import ADDON
-from leasehold.control.job_stats import WAIT_BOUNDS_MS, JobStats
+from leasehold.control.job_stats import JobStats
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
 from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
+from leasehold.core import tenant as tenants
 from leasehold.model.job import ENDED, JobState
-from leasehold.model.lease import LIVE
+from leasehold.model.lease import LIVE, BrakeLevel
 from leasehold.model.node import State as QuietState
 from leasehold.model.storage import Care
 from leasehold.runtime.telemetry import Labels, Telemetry
@@ -29,6 +30,7 @@ def publish(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor, 
     _of_leases(telemetry, leases)
     _of_jobs(telemetry, leases, supervisor)
     _of_node(telemetry, leases, sense)
+    _of_host(telemetry, sense)
 
 
 def of_storage(telemetry: Telemetry, service: StorageService) -> None:
@@ -94,6 +96,26 @@ def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:
         yield ("granted",), line.attempts - line.attempts_idle
         yield ("nobody_fits",), line.attempts_idle
 
+    def braked() -> Rows:
+        leases = [ledger.state.leases.get(lease_id) for lease_id in ledger.state.braked]
+        counts = Counter(one.brake.level for one in leases if one is not None and one.brake is not None)
+        for level in BrakeLevel:
+            yield (level.value,), counts[level]
+
+    def guards() -> float:
+        return sum(lease.ask.guard is not None for lease in ledger.state.leases.values())
+
+    def schedules() -> Rows:
+        on = sum(one.enabled for one in ledger.state.schedules.values())
+        yield ("on",), on
+        yield ("paused",), len(ledger.state.schedules) - on
+
+    telemetry.source("leasehold_leases_braked", braked)
+    telemetry.figure("leasehold_guards", guards)
+    telemetry.source("leasehold_schedules", schedules)
+    telemetry.figure("leasehold_tokens", lambda: len(ledger.state.tokens))
+    telemetry.figure("leasehold_tenants", lambda: len(tenants.names(ledger.state)))
+    telemetry.figure("leasehold_records_quarantined", lambda: len(ledger.state.quarantined))
     telemetry.source("leasehold_leases", by_state)
     telemetry.source("leasehold_waiters", waiters)
     telemetry.source("leasehold_dispatch_attempts_total", attempts)
@@ -112,14 +134,6 @@ def _of_jobs(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor)
         for state in sorted(ENDED):
             yield (state.value,), counts.get(f"Job{state.value.capitalize()}", 0)
 
-    def waits() -> Rows:
-        stats, upto = supervisor.jobs.counts if supervisor.jobs is not None else None, 0
-        if stats is not None:
-            for bound_ms, count in zip((*WAIT_BOUNDS_MS, 0), stats.waits, strict=True):
-                upto += count
-                yield (f"{bound_ms / 1000:g}" if bound_ms else "+Inf",), upto
-            yield ("sum",), stats.waits_sum_ms / 1000
-
     def oldest() -> float:
         since_ms = JobStats.oldest_ms(ledger.state)
         return max(0.0, (ledger.clock.wall_ms() - since_ms) / 1000) if since_ms else 0.0
@@ -130,7 +144,9 @@ def _of_jobs(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor)
     telemetry.figure("leasehold_jobs_submitted_total", lambda: counts.get("JobSubmitted", 0))
     telemetry.figure("leasehold_jobs_started_total", lambda: counts.get("JobStarted", 0))
     telemetry.source("leasehold_jobs_ended_total", ended)
-    telemetry.source("leasehold_job_wait_seconds", waits)
+    if supervisor.jobs is not None:
+        telemetry.source("leasehold_job_wait_seconds", supervisor.jobs.counts.waited.histogram)
+        telemetry.source("leasehold_job_run_seconds", supervisor.jobs.counts.ran.histogram)
 
 
 def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) -> None:
@@ -167,6 +183,26 @@ def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) ->
     telemetry.figure("process_resident_memory_bytes", _of(sense, "rss_bytes"))
     telemetry.figure("process_open_fds", _of(sense, "open_files"))
     telemetry.figure("process_cpu_seconds_total", _seconds(_of(sense, "cpu_ms")))
+
+
+def _of_host(telemetry: Telemetry, sense: SenseService) -> None:
+    def host_memory() -> Rows:
+        if sense.host is not None:
+            yield ("total",), sense.host.memory_total_bytes
+            yield ("available",), sense.host.memory_available_bytes
+
+    def disks() -> Rows:
+        for mount in sense.around.mounts:
+            yield (mount.path, "total"), mount.total_bytes
+            yield (mount.path, "free"), mount.free_bytes
+
+    def cpu() -> float | None:
+        busy_pct = sense.host.cpu_pct if sense.host is not None else None
+        return None if busy_pct is None else busy_pct / 100
+
+    telemetry.figure("leasehold_host_cpu_ratio", cpu)
+    telemetry.source("leasehold_host_memory_bytes", host_memory)
+    telemetry.source("leasehold_disk_bytes", disks)
 
 
 def _by_one(counts: dict[str, int]) -> Rows:

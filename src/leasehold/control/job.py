@@ -156,6 +156,7 @@ class JobService:
     def ended(self, over: Sequence[Job]) -> None:
         """These have just ended, or gone back into the line."""
         self.dependencies.ended(over)
+        self.counts.ended(over)
 
     # -- looking
 

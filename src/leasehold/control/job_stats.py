@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -14,8 +13,9 @@ from leasehold.control.ledger import Ledger
 from leasehold.core import admission
 from leasehold.core.state import State
 from leasehold.model.event import Event
-from leasehold.model.job import Job, JobState
+from leasehold.model.job import ENDED, Job, JobState
 from leasehold.model.settings import PolicySettings
+from leasehold.runtime.windows import Durations
 from leasehold.wire import job as wire
 from leasehold.wire.dashboard import QueueNow
 
@@ -27,8 +27,10 @@ WAITS = 1_000
 WAITS_OF_ONE_CALL = 32
 """Waiting times are those of the last thousand starts; of one claim a few stand for all."""
 
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+
 WAIT_BOUNDS_MS = (10, 100, 1_000, 10_000, 60_000, 300_000, 1_800_000, 3_600_000, 21_600_000, 86_400_000)
-"""Of the histogram of waiting times, which is over all starts."""
+"""Of the histograms of waiting and running times, which are over all since the start."""
 
 ROWS_MAX = 500
 LOOKED_AT = 10_000
@@ -58,8 +60,10 @@ class JobStats:
         self._demand = demand
         self._slices: deque[tuple[int, list[int]]] = deque(maxlen=SLICES)
         self._waits_ms: deque[int] = deque(maxlen=WAITS)
-        self.waits = [0] * (len(WAIT_BOUNDS_MS) + 1)
-        self.waits_sum_ms = 0
+        self.waited = Durations(HOUR_MS, MINUTE_MS, WAIT_BOUNDS_MS)
+        """From submission to the start of an attempt."""
+        self.ran = Durations(HOUR_MS, MINUTE_MS, WAIT_BOUNDS_MS)
+        """From the start of the last attempt to the end of the job."""
         self._seen: QueueNow | None = None
         self._seen_ms = 0
         self.changes = 0
@@ -83,12 +87,19 @@ class JobStats:
 
     def started(self, jobs: Sequence[Job]) -> None:
         """These have just started: how long they waited counts."""
+        now_ms = self._ledger.clock.now_ms()
         for at, job in enumerate(jobs):
             wait_ms = max(0, job.started_wall_ms - job.since_wall_ms)
-            self.waits[bisect_left(WAIT_BOUNDS_MS, wait_ms)] += 1
-            self.waits_sum_ms += wait_ms
+            self.waited.add(now_ms, wait_ms)
             if at < WAITS_OF_ONE_CALL:
                 self._waits_ms.append(wait_ms)
+
+    def ended(self, jobs: Sequence[Job]) -> None:
+        """These have just ended, or gone back into the line: how long those ran that are over counts."""
+        now_ms = self._ledger.clock.now_ms()
+        for job in jobs:
+            if job.state in ENDED and job.started_wall_ms:
+                self.ran.add(now_ms, max(0, job.ended_wall_ms - job.started_wall_ms))
 
     def stats(self, state: State) -> wire.QueueStats:
         """All of it, as it stands now."""

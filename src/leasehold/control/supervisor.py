@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from leasehold.control.alerts.pulse import Pulse
+from leasehold.control.alerts.service import AlertService
 from leasehold.control.audit import AuditService
 from leasehold.control.guard import GuardService
 from leasehold.control.job import JobService
@@ -80,6 +82,8 @@ class Supervisor:
             jobs.results.on_observed = self.learning.observe
         self.schedules = schedules
         self.runner = runner
+        self.alerts: AlertService | None = None
+        self.pulse: Pulse | None = None
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -123,6 +127,8 @@ class Supervisor:
         self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
         for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care), (FORGET_MS, self._forget)):
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
+        if self.alerts is not None:
+            await self.alerts.start()
 
     async def stop(self, close_readers: Callable[[], Awaitable[None]] | None = None) -> None:
         """Answer held calls, write what is folded, commit the open batch, give up leadership.
@@ -134,6 +140,8 @@ class Supervisor:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
+        if self.alerts is not None:
+            await self.alerts.stop()
         await self.ladder.stop()
         if self.guards is not None:
             await self.guards.stop()
@@ -257,6 +265,8 @@ class Supervisor:
             self.jobs.counts.committed(events)
             self.jobs.claims.committed(events)
             self.jobs.dependencies.committed(events)
+        if self.pulse is not None:
+            self.pulse.committed(events, self._clock.now_ms())
         for event in events:
             self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
             lease = self._ledger.state.ended.get(event.subject) if event.kind in ENDS else None

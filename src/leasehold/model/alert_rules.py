@@ -91,7 +91,7 @@ RULES: tuple[Rule, ...] = (
         warning=3,
         least=1,
         most=60,
-        measured="minutes in a row at whose end more jobs stood in line than at their begin",
+        measured="minutes in a row in which more jobs came than left the line, from ten in line on",
         cure="see what they wait for: `leasehold queue`",
     ),
     Rule(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from leasehold.model.priority import Priority
 
@@ -131,6 +132,14 @@ class BackupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = "03:00"
     keep: int = 7
     samples: bool = False
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """OPS-13. `check_ms`: how often rules are looked at; nothing fires for `start_delay_ms` after a start.
+
+    What each rule fires at is set through the API, and stands in the store.
+    """
+
+    check_ms: Annotated[int, Meta(ge=200, le=600_000)] = 10_000
+    start_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 30_000
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -48,11 +48,14 @@ class _Hand(QueueHandler):
     def __init__(self, queue: Queue[Any]) -> None:
         super().__init__(queue)
         self.dropped = 0
+        self.errors = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self.errors += 1
         try:
             self.queue.put_nowait(record)
         except Full:
@@ -103,6 +106,11 @@ class Logs:
     def dropped(self) -> int:
         """Lines that were lost because the disk did not keep up."""
         return self._hand.dropped
+
+    @property
+    def errors(self) -> int:
+        """Lines of the level error and above, since start."""
+        return self._hand.errors
 
     def start(self, level: str, levels: Mapping[str, str]) -> None:
         """Take over all logging of the process."""

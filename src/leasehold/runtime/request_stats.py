@@ -41,11 +41,11 @@ NS_PER_S = 1_000_000_000
 SLOT_NS = SLOT_S * NS_PER_S
 
 
-def bucket_of(duration_ns: int) -> int:
-    """The bucket of a duration."""
+def bucket_of(duration_ns: int, buckets: int = BUCKETS) -> int:
+    """The bucket of a duration, the last one for all that are longer."""
     if duration_ns <= LEAST_MS * 1e6:
         return 0
-    return min(BUCKETS - 1, 1 + int(PER_DOUBLING * math.log2(duration_ns / (LEAST_MS * 1e6))))
+    return min(buckets - 1, 1 + int(PER_DOUBLING * math.log2(duration_ns / (LEAST_MS * 1e6))))
 
 
 def middle_ms(bucket: int) -> float:
@@ -125,17 +125,32 @@ class RequestStats:
             for status, count in list(route.by_status.items()):
                 yield (name, str(status)), count
 
-    def stats(self) -> ApiStats:
-        """The figures of the last minute, and the totals."""
+    def _recent(self) -> tuple[int, int, list[Slot]]:
+        """Now, the number of the newest slot, and the slots of the window."""
         now_ns = self.elapsed_ns()
         newest = now_ns // SLOT_NS
-        recent = [slot for slot in self._slots if newest - slot.number < SLOTS]
+        return now_ns, newest, [slot for slot in self._slots if newest - slot.number < SLOTS]
+
+    def quantiles(self) -> tuple[int, float | None, float | None, float | None]:
+        """How many requests of the last minute did not wait on purpose, and their p50, p90 and p99 in ms."""
+        buckets = _summed(self._recent()[2])
+        p50, p90, p99 = (percentile_ms(buckets, percent) for percent in (50, 90, 99))
+        return sum(buckets), p50, p90, p99
+
+    @property
+    def invalid(self) -> int:
+        """Requests that made no sense, since start: answered 400 or 422."""
+        return sum(
+            route.by_status.get(400, 0) + route.by_status.get(422, 0) for route in self._routes.values()
+        )
+
+    def stats(self) -> ApiStats:
+        """The figures of the last minute, and the totals."""
+        now_ns, newest, recent = self._recent()
         count = sum(slot.count for slot in recent)
         # The newest slot is only begun: the window is the full slots before it and what there is of it.
         span_s = min(now_ns - self._started_ns, now_ns - (newest - SLOTS + 1) * SLOT_NS) / NS_PER_S
-        buckets = (
-            [sum(column) for column in zip(*(slot.buckets for slot in recent), strict=True)] if recent else []
-        )
+        buckets = _summed(recent)
         errors = sum(slot.errors for slot in recent)
         client_errors = sum(slot.client_errors for slot in recent)
         return ApiStats(
@@ -159,6 +174,10 @@ class RequestStats:
             RouteStats(name, route.count, route.errors, round(route.duration_ns / route.count / 1e6, 3))
             for name, route in most_first
         )
+
+
+def _summed(slots: list[Slot]) -> list[int]:
+    return [sum(column) for column in zip(*(slot.buckets for slot in slots), strict=True)]
 
 
 def percentile_ms(buckets: list[int], percent: int) -> float | None:

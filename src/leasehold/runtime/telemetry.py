@@ -51,7 +51,28 @@ METRICS: tuple[Metric, ...] = (
         4,
     ),
     Metric("leasehold_commits_total", "counter", "Batches committed to the store."),
+    Metric(
+        "leasehold_commit_seconds",
+        "histogram",
+        "From the hand-over of a batch to the answer.",
+        ("le",),
+        16,
+    ),
+    Metric("leasehold_store_bytes", "gauge", "The store's file, its empty pages, its journal.", ("part",), 3),
+    Metric("leasehold_records_quarantined", "gauge", "Records that could not be read at the start."),
+    Metric(
+        "leasehold_alert_level",
+        "gauge",
+        "By rule: 0 where nothing stands, 1 for a warning, 2 for critical.",
+        ("rule",),
+        64,
+    ),
+    Metric("leasehold_alert_checks_total", "counter", "Looks at all rules."),
     Metric("leasehold_leases", "gauge", "Live leases by state.", ("state",), 8),
+    Metric(
+        "leasehold_leases_braked", "gauge", "Leases that give way, by what holds them back.", ("level",), 4
+    ),
+    Metric("leasehold_guards", "gauge", "Guarded targets."),
     Metric("leasehold_waiters", "gauge", "Requests in the waiting line, held or polling.", ("kind",), 2),
     Metric("leasehold_denials_total", "counter", "Denied requests by decisive reason.", ("code",), 32),
     Metric("leasehold_dispatch_attempts_total", "counter", "Tries to start who waits.", ("outcome",), 8),
@@ -68,6 +89,17 @@ METRICS: tuple[Metric, ...] = (
         ("le",),
         16,
     ),
+    Metric(
+        "leasehold_job_run_seconds",
+        "histogram",
+        "From the start of a job's last attempt to its end.",
+        ("le",),
+        16,
+    ),
+    Metric("leasehold_workers", "gauge", "Workers that are here, and that were within a day.", ("state",), 2),
+    Metric("leasehold_schedules", "gauge", "Schedules that run, and that are paused.", ("state",), 2),
+    Metric("leasehold_tenants", "gauge", "Tenants."),
+    Metric("leasehold_tokens", "gauge", "Tokens that are in force or expired, and not revoked."),
     Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
     Metric(
         "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."
@@ -75,6 +107,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_bytes_waiting", "gauge", "Bytes of the bodies of those calls."),
     Metric("leasehold_quiet_score", "gauge", "The quiet score, 0 to 100; missing while it is unknown."),
     Metric("leasehold_quiet_state", "gauge", "1 for the state that the machine is in.", ("state",), 5),
+    Metric("leasehold_measured_age_seconds", "gauge", "Since the machine was measured last."),
+    Metric("leasehold_host_cpu_ratio", "gauge", "Processor time in use by all, 0 to 1."),
+    Metric("leasehold_host_memory_bytes", "gauge", "Memory of the machine.", ("part",), 2),
+    Metric("leasehold_disk_bytes", "gauge", "Local file systems.", ("mount", "part"), 128),
     Metric("leasehold_collector_failures", "gauge", "Failures in a row by collector.", ("collector",), 32),
     Metric("leasehold_addon_up", "gauge", "1 for an enabled add-on that answers, else 0.", ("addon",), 64),
     Metric("leasehold_http_requests_total", "counter", "Answered requests.", ("route", "status"), 512),
@@ -95,6 +131,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("leasehold_store_bytes", "gauge", "Bytes of what is stored, by part.", ("part",), 4),
     Metric("leasehold_store_fragmentation_ratio", "gauge", "Share of the store's file that holds nothing."),
+    Metric("leasehold_pages_open", "gauge", "Open streams of the page."),
+    Metric("leasehold_certificate_end_seconds", "gauge", "Unix time; missing where none is served."),
+    Metric("leasehold_log_errors_total", "counter", "Log lines of the level error and above."),
     Metric(
         "leasehold_log_lines_dropped_total", "counter", "Log lines lost because the disk did not keep up."
     ),

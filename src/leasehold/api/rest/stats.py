@@ -5,6 +5,7 @@ from __future__ import annotations
 from leasehold.api.endpoint import Call, Nothing, Table
 from leasehold.model import errors
 from leasehold.wire.forecast import ForecastOut, ForecastQuery, HeatmapOut, ScoresOut, ScoresQuery
+from leasehold.wire.metrics import MetricsSnapshot
 from leasehold.wire.stats import (
     AddonsOut,
     CollectorsOut,
@@ -93,3 +94,9 @@ async def get_forecast_scores(call: Call[None, ScoresQuery, Nothing]) -> ScoresO
 async def get_collectors(call: Call[None, Nothing, Nothing]) -> CollectorsOut:
     """How each collector last ran."""
     return call.services.stats.collectors()  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", "/api/metrics", verb="stats:read", answer=MetricsSnapshot)
+async def get_metrics_snapshot(call: Call[None, Nothing, Nothing]) -> MetricsSnapshot:
+    """The figures that people look at: queue, latencies, utilisation, errors, storage. At most 10 s old."""
+    return await call.services.metrics_snapshot()
