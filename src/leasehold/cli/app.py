@@ -33,6 +33,7 @@ MODULES = (
     "schedule",
     "work",
     "guard",
+    "alert",
     "addon",
     "tenant",
     "token",

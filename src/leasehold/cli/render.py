@@ -11,7 +11,7 @@ from typing import Any
 COLORS = {
     "QUIET": "32", "NORMAL": "36", "BUSY": "33", "PANIC": "31", "UNKNOWN": "35",
     "ACTIVE": "32", "OFFERED": "36", "REVOKING": "33", "EXPIRED": "31", "REVOKED": "31", "LOST": "31",
-    "ok": "32", "warn": "33", "bad": "31",
+    "ok": "32", "warn": "33", "bad": "31", "warning": "33", "critical": "31",
 }  # fmt: skip
 """Words that are coloured wherever they fill a cell."""
 

@@ -58,6 +58,7 @@ def _show(session: Session, found: SchedulerStatus, *, ended: bool) -> None:
     out.text(found.headline)
     for notice in found.notices:
         out.text(f"! {notice}")
+    _alerts(session)
     score = "unknown" if found.quiet_score is None else f"{found.quiet_score} of 100"
     out.text(f"{out.state(found.quiet_state)}, score {score}, preset {found.preset}, node {found.node_id}")
     for reason in found.reasons:
@@ -79,6 +80,20 @@ def _show(session: Session, found: SchedulerStatus, *, ended: bool) -> None:
     if ended and found.ended:
         out.text("")
         out.table(words.LEASE_HEAD, [words.lease_row(lease) for lease in found.ended])
+
+
+def _alerts(session: Session) -> None:
+    """What is wrong, in a line, where the caller may see it."""
+    from leasehold.cli.alert_words import line
+    from leasehold.client import calls
+    from leasehold.model.errors import LeaseholdError
+
+    try:
+        said = line(session.client.send(calls.ALERTS))
+    except LeaseholdError:
+        return
+    if said:
+        session.out.text(f"! {said}")
 
 
 def _queue(session: Session) -> None:

@@ -80,7 +80,7 @@ RULES: tuple[Rule, ...] = (
         "workers",
         "below",
         critical=1,
-        measured="workers that are here or work, of those that were here within a day",
+        measured="workers that are here, of those that were within a day, while a job waits for one",
         cure="start a worker",
     ),
     Rule(

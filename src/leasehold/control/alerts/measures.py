@@ -173,9 +173,12 @@ class Measures:
         if not found.known:
             return Reading(None, "no worker is known", applies=found.looked_ms < DAY_MS)
         sentence = f"{found.online} of {found.known} known worker(s) are online"
-        if not found.online:
-            sentence += f"; {found.last} was the last one"
-        return Reading(float(found.online), sentence)
+        if found.online:
+            return Reading(float(found.online), sentence)
+        sentence += (
+            f", {found.last} was the last one; {'jobs wait' if found.awaited else 'no job waits'} for one"
+        )
+        return Reading(0.0, sentence, applies=found.awaited)
 
     def queue_growing(self) -> Reading:
         pulse = self._pulse

@@ -28,14 +28,20 @@ WORKERS_MAX = 10_000
 RUNNING_LOOKED_AT = 10_000
 """Leases of running jobs, and workers, that one look goes over."""
 
+SHAPES_LOOKED_AT = 200
+
 ENDS = {"JobDone": 0, "JobFailed": 1, "JobExpired": 2, "JobCanceled": 3}
 
 
 class Workers(msgspec.Struct, frozen=True):
-    """Workers that were here within a day, how many of them are now, and since when this server looks."""
+    """Workers that were here within a day, how many of them are now, and since when this server looks.
+
+    `awaited`: a job stands in line that nobody who is here does.
+    """
 
     known: int
     online: int
+    awaited: bool
     last_seen_ms: int
     last: str
     looked_ms: int
@@ -67,14 +73,17 @@ class Pulse:
         self._measured: tuple[int | None, int] = (None, now_ms)
         self.errors = Follower(HOUR_MS, MINUTE_MS)
         self.invalid = Follower(HOUR_MS, MINUTE_MS)
+        self._awaited = False
         self.stuck: Stuck | None = None
 
     def committed(self, events: Sequence[Event], now_ms: int) -> None:
-        """Count how jobs end."""
+        """Count how jobs end, and who has done them."""
         for event in events:
             kind = ENDS.get(event.kind)
             if kind is not None:
                 self._ends[kind].add(now_ms)
+            if event.kind == "JobDone" and event.actor and event.actor != life.RUNNER:
+                self._saw(event.actor, now_ms)
 
     def look(self, state: State, now_ms: int, measured_wall_ms: int | None) -> None:
         """Look at everything that has to be looked at again and again."""
@@ -126,25 +135,31 @@ class Pulse:
         }
 
     def workers(self, now_ms: int) -> Workers:
-        """Who is known, and how many of them were here at the last look."""
-        online = sum(seen_ms == self._looked_ms for seen_ms in self._workers.values())
+        """Who is known, and how many of them were seen within a minute before the last look."""
+        online = sum(seen_ms > self._looked_ms - MINUTE_MS for seen_ms in self._workers.values())
         last, last_ms = "", 0
         if self._workers:
             last, last_ms = max(self._workers.items(), key=lambda item: item[1])
-        return Workers(len(self._workers), online, last_ms, last, now_ms - self._begun_ms)
+        known, awaited = len(self._workers), self._awaited
+        return Workers(known, online, awaited, last_ms, last, now_ms - self._begun_ms)
 
     # -- looking
 
     def _see_workers(self, state: State, now_ms: int) -> None:
         """Who holds a call for jobs, has asked within the last minute, or is at work."""
         for worker in islice(self._here(state), WORKERS_MAX):
-            self._workers[worker] = now_ms
-            self._workers.move_to_end(worker)
+            self._saw(worker, now_ms)
+        shapes = islice(state.line.asks(), SHAPES_LOOKED_AT)
+        self._awaited = any(ask.is_job and not self._demand.exists(ask) for ask, _ in shapes)
         while self._workers:
             worker, seen_ms = next(iter(self._workers.items()))
             if seen_ms > now_ms - DAY_MS and len(self._workers) <= WORKERS_MAX:
                 break
             del self._workers[worker]
+
+    def _saw(self, worker: str, now_ms: int) -> None:
+        self._workers[worker] = now_ms
+        self._workers.move_to_end(worker)
 
     def _here(self, state: State) -> Iterator[str]:
         for taker in self._demand.takers.values():
