@@ -21,6 +21,8 @@ from leasehold.api.routes import ENDPOINTS
 from leasehold.config.load import PREFIX, RESERVED
 from leasehold.config.pages import flat, schema, toml
 from leasehold.config.settings import FIXED, Settings
+from leasehold.model.alert import Rule
+from leasehold.model.alert_rules import RULES
 from leasehold.model.errors import LeaseholdError
 from leasehold.runtime.telemetry import METRICS, Metric
 
@@ -131,12 +133,46 @@ def metric_row(each: Metric) -> str:
     return f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.series_max} | {each.help} |"
 
 
+def alerts() -> str:
+    """Every built-in rule with what it fires at."""
+    return "\n".join(
+        [
+            "# Alert rules",
+            "",
+            WRITTEN,
+            "`leasehold alert thresholds set` and `PUT /api/config/alert-thresholds` change what a rule",
+            "fires at; [the guide](../guide/alerts.md) tells the life of an alert. A rule is there where",
+            "its part is.",
+            "",
+            *table(
+                "rule | fires | warning | critical | for | cooldown | may be set | cure", map(rule_row, RULES)
+            ),
+            "",
+        ]
+    )
+
+
+def rule_row(rule: Rule) -> str:
+    """One rule."""
+    bounds = f"{rule.least:g} to {rule.most:g}" if rule.has_thresholds else ""
+    levels = (
+        f"{value:g} {rule.unit}".strip() if value is not None else ""
+        for value in (rule.warning, rule.critical)
+    )
+    side = f"{rule.way}: " if rule.unit else ""
+    return (
+        f"| `{rule.name}` | {side}{rule.measured} | {' | '.join(levels)} | {rule.for_ms // 1000} s "
+        f"| {rule.cooldown_ms // 1000} s | {bounds} | {rule.cure} |"
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "openapi.json": openapi,
     "config.schema.json": config_schema,
     "errors.md": errors,
     "config.md": config,
     "metrics.md": metrics,
+    "alerts.md": alerts,
     "policy.md": policy_page.page,
     "cli.md": cli_page.page,
 }

@@ -1,3 +1,4 @@
 """See it: dashboard, history, forecast, alerts."""
 
 from accept.see_it import forecast as forecast
+from accept.see_it import alerts as alerts

@@ -135,7 +135,7 @@ async def test_broken_invariants_and_records_that_cant_be_read() -> None:
 
 
 async def test_the_fullest_disk_counts() -> None:
-    """Tiny file systems are left out; before any was seen it is not known."""
+    """Tiny file systems are left out, but that of the data; before any was seen it is not known."""
     async with watched() as seen:
         assert await seen.verdict("disk") == "unknown"
         for pct, verdict in ((10.0, "fine"), (9.99, "warning"), (2.9, "critical")):
@@ -148,6 +148,8 @@ async def test_the_fullest_disk_counts() -> None:
             seen.sense.around = Surroundings(mounts=mounts)
             assert await seen.verdict("disk") == verdict
         assert "/srv has 2.9 % free" in (await seen.see("disk")).sentence
+        seen.sense.around = Surroundings(mounts=mounts, data_path="/boot/efi")
+        assert "/boot/efi has 0 % free" in (await seen.see("disk")).sentence
 
 
 async def test_a_machine_that_is_not_measured_is_told_with_why() -> None:

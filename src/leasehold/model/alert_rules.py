@@ -37,7 +37,7 @@ RULES: tuple[Rule, ...] = (
         least=0.1,
         most=90,
         cooldown_ms=HOUR_MS,
-        measured="free space of the fullest local file system, those under 1 GiB left out",
+        measured="free space of the fullest local file system; of those under 1 GiB only that of the data",
         cure="remove what is not needed",
     ),
     Rule(

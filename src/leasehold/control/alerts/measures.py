@@ -124,7 +124,10 @@ class Measures:
     # -- the machine
 
     def disk(self) -> Reading:
-        mounts = [one for one in self._sense.around.mounts if one.total_bytes >= MOUNT_BYTES_MIN]
+        around = self._sense.around
+        mounts = [
+            one for one in around.mounts if one.total_bytes >= MOUNT_BYTES_MIN or one.path == around.data_path
+        ]
         if not mounts:
             return UNKNOWN
         worst = min(mounts, key=lambda one: (one.free_pct, one.path))
