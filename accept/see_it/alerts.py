@@ -16,7 +16,7 @@ from accept.product import ROOT, Product, Server, until
 ALERTS, THRESHOLDS = "/api/alerts", "/api/config/alert-thresholds"
 CHECK_S = 10
 START_DELAY_S = 30
-QUICK = {"LEASEHOLD_ALERTS__CHECK_MS": "500", "LEASEHOLD_ALERTS__START_DELAY_MS": "0"}
+QUICK: dict[str, Any] = {"LEASEHOLD_ALERTS__CHECK_MS": "500", "LEASEHOLD_ALERTS__START_DELAY_MS": "0"}
 
 
 def alert(server: Server, rule: str) -> dict[str, Any]:

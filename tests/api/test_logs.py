@@ -50,6 +50,26 @@ def test_a_level_is_changed_at_run_time(server: RealServer) -> None:
     server.call("PUT", "/api/admin/log-level", {**put, "level": "info"})
 
 
+@pytest.mark.requirement("OPS-11")
+def test_lines_of_a_request_name_what_it_is_about(server: RealServer) -> None:
+    """Its job, its worker, and whose work it is, on every line that comes of it."""
+    server.call("PUT", "/api/admin/log-level", {"logger": "leasehold.api", "level": "debug"})
+    queue = "/api/scheduler/queue"
+    asked = {"x-request-id": "00000000000abcde"}
+    server.call("GET", f"{queue}/jobs/job-1234", headers=asked)
+    server.call("POST", f"{queue}/claim", {"worker_id": "shelf", "job_types": ["none"]}, headers=asked)
+    deadline = time.monotonic() + 10
+    while len(found := [line for line in lines(server) if line.get("request_id") == "00000000000abcde"]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [(line.get("job_id"), line["tenant"]) for line in found] == [
+        ("job-1234", "default"),
+        (None, "default"),
+    ]
+    assert "shelf" in str(found[1]["worker_id"])
+    server.call("PUT", "/api/admin/log-level", {"logger": "leasehold.api", "level": "info"})
+
+
 @pytest.mark.requirement("OPS-8")
 def test_canaries_are_found_in_no_output(scratch: Path) -> None:
     """Secrets in every place that takes text, in every encoding, come out nowhere."""

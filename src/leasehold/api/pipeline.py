@@ -61,6 +61,9 @@ EXCHANGE = "leasehold.exchange"
 REQUEST_ID = "leasehold.request_id"
 """Where the application leaves the request's id for its framework."""
 
+LOGGED = ("lease_id", "job_id", "node_id", "addon_id", "schedule_id", "rule")
+"""Names in a path that every line of the log has which comes of the request (OPS-11)."""
+
 IDEMPOTENCY_KEY = re.compile(rb"^[\x21-\x7e]{1,255}$")
 
 _encode = msgspec.json.Encoder().encode
@@ -116,8 +119,8 @@ class Pipeline:
         request_id: str,
     ) -> Answer:
         """Never raises but ClientGone and CancelledError: every error is an answer."""
-        if "lease_id" in path:
-            context.bind(lease_id=path["lease_id"])
+        if path:
+            context.bind(**{name: path[name] for name in LOGGED if name in path})
         try:
             result = await self._call(prepared, scope, headers, receive, path)
         except LeaseholdError as error:
@@ -173,6 +176,7 @@ class Pipeline:
         principal = NOBODY
         if endpoint.verb is not None:
             principal = scope.get(KNOWN) or self.gate.identify(scope, headers)
+            context.bind(tenant=principal.tenant)
             if endpoint.verb not in principal.verbs:
                 raise NotPermitted(
                     f"{principal.name} has the role {principal.role}, which lacks {endpoint.verb}; "

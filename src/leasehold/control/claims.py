@@ -30,6 +30,7 @@ from leasehold.model.lease import Lease, LeaseState
 from leasehold.model.principal import Principal
 from leasehold.model.refusal import Reason
 from leasehold.model.settings import PolicySettings
+from leasehold.runtime import context
 from leasehold.wire import claim as wire
 
 UNDER_SESSION_MAX = 1_000
@@ -128,6 +129,7 @@ class Claims:
         wants = Wants(body.job_types, body.capabilities)
         refuse_runner(wants.capabilities)
         worker = worker_of(principal, body.worker_id)
+        context.bind(worker_id=worker)
         if body.session is not None:
             return await self._claim_under(principal, body, body.session, wants, worker)
         known = await self._not_known(principal, worker, wants, body.known, None)
