@@ -151,7 +151,7 @@ def test_alerts_keep_their_word_whatever_happens(rule: Rule, history: list[tuple
 def test_what_stays_bad_is_told_and_what_stays_well_clears(
     rule: Rule, history: list[tuple[str, Any]]
 ) -> None:
-    """After any history, with the rule on: bad for long enough it stands, well for three checks it is over."""
+    """After any history, with the rule on: bad for long enough it stands, well for three checks not."""
     world = World(rule)
     for what, how in history:
         world.act(what, how)

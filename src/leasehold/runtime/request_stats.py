@@ -41,11 +41,11 @@ NS_PER_S = 1_000_000_000
 SLOT_NS = SLOT_S * NS_PER_S
 
 
-def bucket_of(duration_ns: int, buckets: int = BUCKETS) -> int:
-    """The bucket of a duration, the last one for all that are longer."""
+def bucket_of(duration_ns: int) -> int:
+    """The bucket of a duration."""
     if duration_ns <= LEAST_MS * 1e6:
         return 0
-    return min(buckets - 1, 1 + int(PER_DOUBLING * math.log2(duration_ns / (LEAST_MS * 1e6))))
+    return min(BUCKETS - 1, 1 + int(PER_DOUBLING * math.log2(duration_ns / (LEAST_MS * 1e6))))
 
 
 def middle_ms(bucket: int) -> float:
