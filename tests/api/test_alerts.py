@@ -59,29 +59,25 @@ def fail_calls(server: RealServer, count: int) -> None:
 def test_a_threshold_set_through_the_api_counts_at_the_next_check_and_over_kill_9(quick: RealServer) -> None:
     """It fires, is acknowledged, is the same after kill -9, and clears when the threshold is put back."""
     server = quick
-    shown = set_thresholds(server, validation_failures={"warning": 3, "cooldown_sec": 0})
-    assert shown["validation_failures"]["warning"] == 3
-    assert shown["validation_failures"]["built_in"]["warning"] == 50
-    until(lambda: alert(server, "validation_failures")["value"] is not None, "it is looked at")
-    fail_calls(server, 4)
-    fired = until(
-        lambda: (one := alert(server, "validation_failures"))["state"] == "active" and one, "it fires"
-    )
-    assert (fired["severity"], "4 calls within an hour" in fired["sentence"]) == ("warning", True)
+    shown = set_thresholds(server, disk={"warning": 100, "critical": 0.1})
+    assert (shown["disk"]["warning"], shown["disk"]["built_in"]["warning"]) == (100, 10)
+    fired = until(lambda: (one := alert(server, "disk"))["state"] == "active" and one, "it fires")
+    assert (fired["severity"], "% free" in fired["sentence"]) == ("warning", True)
     state = server.get("/api/dashboard/state").json
-    assert [row["rule"] for row in state["alerts"]] == ["validation_failures"]
-    assert 'leasehold_alert_level{rule="validation_failures"} 1.0' in server.get("/metrics").body.decode()
-    seen = server.post("/api/alerts/validation_failures/acknowledge", {"note": "a script of mine"})
-    assert (seen.status, seen.json["state"], seen.json["note"]) == (200, "acknowledged", "a script of mine")
+    assert [row["rule"] for row in state["alerts"]] == ["disk"]
+    assert 'leasehold_alert_level{rule="disk"} 1.0' in server.get("/metrics").body.decode()
+    seen = server.post("/api/alerts/disk/acknowledge", {"note": "another one is ordered"})
+    assert (seen.status, seen.json["state"]) == (200, "acknowledged")
+    assert seen.json["note"] == "another one is ordered"
     assert server.process is not None
     server.process.kill()
     server.process.wait()
     server.start()
-    kept = alert(server, "validation_failures")
-    assert (kept["warning"], kept["state"], kept["since"]) == (3, "acknowledged", fired["since"])
-    assert server.get(THRESHOLDS).json["thresholds"]["validation_failures"]["warning"] == 3
-    set_thresholds(server, validation_failures={"warning": None})
-    until(lambda: alert(server, "validation_failures")["state"] == "cleared", "it clears")
+    kept = alert(server, "disk")
+    assert (kept["warning"], kept["state"], kept["since"]) == (100, "acknowledged", fired["since"])
+    assert server.get(THRESHOLDS).json["thresholds"]["disk"]["warning"] == 100
+    set_thresholds(server, disk={"warning": 0.2})
+    until(lambda: alert(server, "disk")["state"] == "cleared", "it clears")
     kinds = [event["kind"] for event in server.get("/api/events?limit=1000").json["events"]]
     assert [kind for kind in kinds if kind in ("AlertFired", "AlertAcknowledged", "AlertCleared")] == [
         "AlertFired",
@@ -90,12 +86,24 @@ def test_a_threshold_set_through_the_api_counts_at_the_next_check_and_over_kill_
     ]
 
 
+@pytest.mark.requirement("OPS-13", "OPS-26")
+def test_calls_that_make_no_sense_are_noticed(quick: RealServer) -> None:
+    """One more than the threshold, counted from the server's own answers."""
+    server = quick
+    set_thresholds(server, validation_failures={"warning": 3})
+    fail_calls(server, 4)
+    fired = until(
+        lambda: (one := alert(server, "validation_failures"))["state"] == "active" and one, "it fires"
+    )
+    assert fired["sentence"] == "4 calls within an hour made no sense (400 or 422)"
+
+
 @pytest.mark.requirement("OPS-13", "OPS-2")
 @pytest.mark.parametrize(
     ("thresholds", "says"),
     [
         ({"disc": {"warning": 5}}, "there is no rule disc; there are store_trouble"),
-        ({"disk": {"warning": 0}}, "0.1 to 90 %"),
+        ({"disk": {"warning": 0}}, "0.1 to 100 %"),
         ({"disk": {"warning": -1}}, "expected"),
         ({"disk": {"warning": "10"}}, "expected float | null"),
         ({"disk": {"warn": 10}}, "warn"),
@@ -103,6 +111,7 @@ def test_a_threshold_set_through_the_api_counts_at_the_next_check_and_over_kill_
         ({"disk": {"for_sec": 1e9}}, "for_sec"),
         ({"store_trouble": {"critical": 2}}, "has no threshold"),
         ({"errors": {"warning": 30}, "disk": {"critical": 50}}, "has to be below"),
+        ({"disk": {"warning": 100.1}}, "0.1 to 100 %"),
         ([], "thresholds"),
     ],
 )

@@ -87,12 +87,12 @@ def test_thresholds_change_in_part_and_go_back() -> None:
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ({"disk": {"warning": 0.0}}, "disk.warning: expected 0.1 to 90 %, got 0"),
+        ({"disk": {"warning": 0.0}}, "disk.warning: expected 0.1 to 100 %, got 0"),
         ({"disk": {"warning": 2.0}}, r"critical \(3\) has to be below warning \(2\)"),
         ({"disk": {"critical": 10.0}}, "below warning"),
         ({"errors": {"critical": 5.0}}, "above warning"),
         ({"store_trouble": {"warning": 1.0}}, "has no threshold"),
-        ({"errors": {"warning": 3.0}, "disk": {"warning": 99.0}}, "disk.warning"),
+        ({"errors": {"warning": 3.0}, "disk": {"warning": 101.0}}, "disk.warning"),
     ],
 )
 def test_impossible_thresholds_change_nothing(wanted: dict[str, dict[str, Any]], says: str) -> None:

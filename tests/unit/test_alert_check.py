@@ -120,6 +120,15 @@ def test_what_is_not_known_neither_fires_nor_clears() -> None:
     assert life.look(*[NOTHING_THERE] * 3) == ["AlertCleared"]
 
 
+def test_what_was_seen_in_part_proves_nothing_to_be_well() -> None:
+    """Just after a start a count over an hour is no whole hour: it may fire, and clears nothing."""
+    life = Life(DOWN)
+    assert life.look(Reading(1.0, "one", partial=True)) == ["AlertFired"]
+    assert life.look(*[Reading(0.0, partial=True)] * 10) == []
+    assert life.look(0, 0, Reading(0.0, partial=True), 0, 0) == []
+    assert life.look(0) == ["AlertCleared"]
+
+
 def test_a_muted_alert_is_shown_and_told_when_the_mute_ends() -> None:
     """Unless somebody has seen it, or it is over by then."""
     mute = Said("disk", mute_until_wall_ms=WALL + 45_000)

@@ -87,6 +87,8 @@ def check(
         return _worsened(said, alert, memory, held, reading, wall_ms)
     if found is not None and found.rank >= alert.severity.rank:
         return _tell(said, alert, replace(memory, better=0, better_at_worst=None), wall_ms)
+    if reading.partial:
+        return _tell(said, alert, replace(memory, better=0, better_at_worst=None), wall_ms)
     return _better(said, alert, memory, found, reading, now_ms, wall_ms)
 
 

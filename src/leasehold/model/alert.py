@@ -115,12 +115,14 @@ class Rule(msgspec.Struct, frozen=True):
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """What one look has found. `value` None: it could not be told. `applies` False: there is no such thing
-    here, which is as good as well.
+    here, which is as good as well. `partial`: not all of the time that counts has been seen, since a start;
+    what fires by it fires, what does not is no proof that all is well.
     """
 
     value: float | None
     sentence: str = ""
     applies: bool = True
+    partial: bool = False
 
 
 UNKNOWN = Reading(None)

@@ -191,17 +191,23 @@ class Measures:
             sentence += f", more in each of the last {pulse.rises} minute(s)"
         return Reading(float(pulse.rises if depth >= DEPTH_MIN else 0), sentence)
 
+    @property
+    def _is_partial(self) -> bool:
+        return not self._pulse.has_seen_an_hour(self._clock.now_ms())
+
     def failure_rate(self) -> Reading:
         ended = self._pulse.ended(self._clock.now_ms())
         bad = ended["FAILED"] + ended["EXPIRED"]
         total = bad + ended["DONE"]
         sentence = f"{bad} of {total} jobs that ended within an hour failed or expired"
-        return Reading(round(100 * bad / total, 1) if total >= ENDED_MIN else 0.0, sentence)
+        share = round(100 * bad / total, 1) if total >= ENDED_MIN else 0.0
+        return Reading(share, sentence, partial=self._is_partial)
 
     def errors(self) -> Reading:
         count = self._pulse.errors.within(self._clock.now_ms())
-        return Reading(float(count), f"{count} errors were logged within an hour")
+        return Reading(float(count), f"{count} errors were logged within an hour", partial=self._is_partial)
 
     def validation_failures(self) -> Reading:
         count = self._pulse.invalid.within(self._clock.now_ms())
-        return Reading(float(count), f"{count} calls within an hour made no sense (400 or 422)")
+        sentence = f"{count} calls within an hour made no sense (400 or 422)"
+        return Reading(float(count), sentence, partial=self._is_partial)

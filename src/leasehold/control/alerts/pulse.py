@@ -102,6 +102,10 @@ class Pulse:
 
     # -- what it comes to
 
+    def has_seen_an_hour(self, now_ms: int) -> bool:
+        """Whether counts over an hour are over an hour: they begin anew with the process."""
+        return now_ms - self._begun_ms >= HOUR_MS
+
     def unmeasured_ms(self, now_ms: int) -> int:
         """How long the machine has not been measured."""
         return now_ms - self._measured[1]
