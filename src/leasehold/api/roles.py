@@ -37,6 +37,8 @@ VERBS: Mapping[str, str] = {
     "stats:read": "see what the machine is doing, and the metrics",
     "events:read": "read the event stream and the counts of decisions",
     "audit:read": "see who changed or tried what, from where, and what came of it",
+    "notification:read": "see what people were told of, and where news goes; be told in one's own browser",
+    "notification:manage": "say where notifications go, test that, and send again what was given up",
     "admin:log-level": "change log levels until restart",
     "tenant:read": "see tenants: their weights, their quotas, and what they use of them",
     "tenant:set": "set weights and quotas of tenants; say whose work or token something is",
@@ -59,6 +61,9 @@ _SEE = frozenset(
         "alert:read",
         "schedule:read",
         "tenant:read",
+        "schedule:read",
+        "tenant:read",
+        "notification:read",
     }
 )
 

@@ -18,6 +18,7 @@ from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import metrics as metrics_wire
+from leasehold.wire import notification as notification_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
 from leasehold.wire import storage as storage_wire
@@ -179,6 +180,40 @@ class Schedules(Protocol):
     async def remove(self, principal: Principal, schedule_id: str) -> None: ...
 
 
+class Notifications(Protocol):
+    """The service of notifications: targets, what was told, and trying again."""
+
+    async def notifications(
+        self, *, limit: int, state: str | None = None
+    ) -> notification_wire.Notifications: ...
+
+    async def retry(self, principal: Principal, delivery_id: str) -> notification_wire.DeliveryOut: ...
+
+    async def retry_all(self, principal: Principal) -> notification_wire.Retried: ...
+
+    async def targets(self) -> notification_wire.Targets: ...
+
+    async def target(self, target_id: str) -> notification_wire.TargetOut: ...
+
+    async def add(
+        self, principal: Principal, body: notification_wire.TargetIn
+    ) -> notification_wire.TargetMade: ...
+
+    async def change(
+        self, principal: Principal, target_id: str, body: notification_wire.TargetChange
+    ) -> notification_wire.TargetOut: ...
+
+    async def remove(self, principal: Principal, target_id: str) -> None: ...
+
+    async def test(self, principal: Principal, target_id: str) -> notification_wire.DeliveryOut: ...
+
+    async def subscribe(
+        self, principal: Principal, body: notification_wire.SubscriptionIn
+    ) -> notification_wire.TargetOut: ...
+
+    async def push_key(self) -> notification_wire.PushKey: ...
+
+
 class Tenants(Protocol):
     """The service of tenants: weights and quotas."""
 
@@ -333,6 +368,7 @@ class Services(msgspec.Struct, frozen=True):
     `tenants` that behind `/api/tenants`, `storage` that which cares for the store.
     `tenants` that behind `/api/tenants`, `alerts` that behind `/api/alerts`; `metrics_snapshot` answers
     `/api/metrics`.
+    `tenants` that behind `/api/tenants`, `notifications` that behind `/api/notifications`.
     """
 
     leases: Leases
@@ -352,6 +388,7 @@ class Services(msgspec.Struct, frozen=True):
     storage: Storage
     alerts: Alerts
     metrics_snapshot: Callable[[], Awaitable[metrics_wire.MetricsSnapshot]]
+    notifications: Notifications
     stats: Any = None
     forecast: Any = None
     dashboard: Any = None

@@ -15,6 +15,8 @@ from leasehold.adapters.hosts.containers import Containers, sockets_of
 from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
+from leasehold.adapters.notifiers.courier import Courier
+from leasehold.adapters.notifiers.keys import PushKey
 from leasehold.adapters.stores.data_folder import prepare
 from leasehold.adapters.stores.samples import SqliteSamples
 from leasehold.adapters.stores.sqlite import SqliteStore
@@ -54,6 +56,8 @@ from leasehold.control.ladder import LadderService
 from leasehold.control.lease import LeaseService
 from leasehold.control.ledger import Ledger
 from leasehold.control.lock import LockService
+from leasehold.control.notifications.outbox import Outbox
+from leasehold.control.notifications.service import NotificationService
 from leasehold.control.runner import RunnerService
 from leasehold.control.schedule import ScheduleService
 from leasehold.control.schedule_queue import QueuedRuns
@@ -71,7 +75,7 @@ from leasehold.model.storage import Intent
 from leasehold.ports.signer import SignerError
 from leasehold.ports.store import StoreError
 from leasehold.runtime.clock import RealClock, elapsed_ns
-from leasehold.runtime.ids import RandomIds, RequestIds, new_code, new_token
+from leasehold.runtime.ids import RandomIds, RequestIds, new_code, new_key, new_token
 from leasehold.runtime.lanes import ThreadLane
 from leasehold.runtime.logging import Logs, get_logger
 from leasehold.runtime.process import share_of_files
@@ -192,6 +196,7 @@ class Assembly:
         standing = work.standing(Containers(self.settings.guard.container_sockets or sockets_of(self.env)))
         self.guards = GuardService(self.leases, standing, ThreadLane("guards").run)
         ladder = LadderService(self.leases, work.brakes(standing), ThreadLane("brakes").run)
+        self._assemble_notifications(node_id)
         self.supervisor = Supervisor(
             self.leases,
             local_zone(),
@@ -202,6 +207,7 @@ class Assembly:
             jobs=self.jobs,
             schedules=self.schedules,
             runner=self.runner,
+            outbox=self.outbox,
         )
         self.storage = StorageService(
             self.leases,
@@ -239,6 +245,20 @@ class Assembly:
         )
         self._assemble_alerts()
         self._assemble_page()
+
+    def _assemble_notifications(self, node_id: str) -> None:
+        courier = Courier(
+            PushKey(self.data, ThreadLane("push-key").run),
+            self.clock,
+            node_id,
+            self.env,
+            allowed=lambda: self.settings.notifications.allowed_hosts,
+            page_url=lambda: self.settings.notifications.page_url,
+            contact=lambda: self.settings.notifications.contact,
+        )
+        self.outbox = Outbox(self.ledger, courier, self.redactor.text)
+        self.notifications = NotificationService(self.ledger, courier, self.redactor, local_zone(), new_key)
+        self.outbox.on_targets = self.notifications.learn
 
     def _assemble_addons(self) -> None:
         probe = HttpProbe(lambda: self.settings.addons.allowed_hosts, ThreadLane)
@@ -347,6 +367,7 @@ class Assembly:
             storage=self.storage,
             alerts=self.alerts,
             metrics_snapshot=self.snapshots.snapshot,
+            notifications=self.notifications,
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

@@ -39,6 +39,7 @@ MODULES = (
     "token",
     "event",
     "audit",
+    "notify",
     "history",
     "when",
     "replay",

@@ -25,6 +25,7 @@ from leasehold.wire import (
     lease,
     lock,
     metrics,
+    notification,
     owner,
     schedule,
     server,
@@ -142,6 +143,17 @@ SET_ALERT_THRESHOLDS = Call(paths.SET_ALERT_THRESHOLDS, alert.ThresholdsIn, aler
 METRICS = Call(paths.METRICS, Nothing, metrics.MetricsSnapshot)
 EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
 AUDIT = Call(paths.AUDIT, Nothing, audit.AuditPage)
+NOTIFICATIONS = Call(paths.NOTIFICATIONS, Nothing, notification.Notifications)
+RETRY_NOTIFICATIONS = Call(paths.RETRY_NOTIFICATIONS, Nothing, notification.Retried)
+RETRY_NOTIFICATION = Call(paths.RETRY_NOTIFICATION, Nothing, notification.DeliveryOut)
+NOTIFY_TARGETS = Call(paths.NOTIFY_TARGETS, Nothing, notification.Targets)
+ADD_NOTIFY_TARGET = Call(paths.ADD_NOTIFY_TARGET, notification.TargetIn, notification.TargetMade)
+NOTIFY_TARGET = Call(paths.NOTIFY_TARGET, Nothing, notification.TargetOut)
+SET_NOTIFY_TARGET = Call(paths.SET_NOTIFY_TARGET, notification.TargetChange, notification.TargetOut)
+REMOVE_NOTIFY_TARGET = Call(paths.REMOVE_NOTIFY_TARGET, Nothing, Nothing)
+TEST_NOTIFY_TARGET = Call(paths.TEST_NOTIFY_TARGET, Nothing, notification.DeliveryOut)
+PUSH_KEY = Call(paths.PUSH_KEY, Nothing, notification.PushKey)
+SUBSCRIBE_PUSH = Call(paths.SUBSCRIBE_PUSH, notification.SubscriptionIn, notification.TargetOut)
 TENANTS = Call(paths.TENANTS, Nothing, tenant.Tenants)
 TENANT = Call(paths.TENANT, Nothing, tenant.TenantOut)
 SET_TENANT = Call(paths.SET_TENANT, tenant.TenantIn, tenant.TenantOut)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from leasehold.api.hosts import is_loopback
 from leasehold.api.roles import ROLES, VERBS
 from leasehold.config.settings import Settings
-from leasehold.core import addon
+from leasehold.core import address
 from leasehold.model.errors import Invalid
 from leasehold.model.quiet import checked
 
@@ -58,11 +58,20 @@ def _check_backup(settings: Settings) -> None:
 
 
 def _check_addresses(settings: Settings) -> None:
-    """Where to listen, and where add-ons may be."""
-    try:
-        addon.networks(settings.addons.allowed_hosts)
-    except ValueError as error:
-        raise ValueError(f"addons.allowed_hosts: {error}") from None
+    """Where to listen, where add-ons may be, and where notifications may go."""
+    for key, allowed in (
+        ("addons", settings.addons.allowed_hosts),
+        ("notifications", settings.notifications.allowed_hosts),
+    ):
+        try:
+            address.networks(allowed)
+        except ValueError as error:
+            raise ValueError(f"{key}.allowed_hosts: {error}") from None
+    told = settings.notifications
+    if not re.match(r"^$|^https?://[^\s/]+(/\S*)?$", told.page_url):
+        raise ValueError("notifications.page_url: expected https://HOST[:PORT], or nothing")
+    if not re.match(r"^$|^mailto:[^\s@]+@[^\s@]+$|^https://\S+$", told.contact):
+        raise ValueError("notifications.contact: expected mailto:NAME@HOST, https://…, or nothing")
     try:
         is_loopback(settings.host)
     except Invalid as error:

@@ -20,6 +20,7 @@ from leasehold.model.settings import (
     LimitSettings,
     LineRules,
     LineSettings,
+    NotificationSettings,
     PolicySettings,
     QueueSettings,
 )
@@ -103,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: AlertSettings = msgspec.field(default_factory=AlertSettings)
     guard: GuardSettings = msgspec.field(default_factory=GuardSettings)
     backup: BackupSettings = msgspec.field(default_factory=BackupSettings)
+    notifications: NotificationSettings = msgspec.field(default_factory=NotificationSettings)
     quiet: QuietSettings = msgspec.field(default_factory=QuietSettings)
     history: HistorySettings = msgspec.field(default_factory=HistorySettings)
     forecast: ForecastSettings = msgspec.field(default_factory=ForecastSettings)

@@ -6,6 +6,7 @@ the last value of each key it touches, its events, and how to take it all back (
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 
@@ -14,6 +15,9 @@ from leasehold.core.state import (
     COLD_JOBS,
     JOBS,
     LEASES,
+    NOTIFY_DELIVERIES,
+    NOTIFY_MESSAGES,
+    NOTIFY_TARGETS,
     SCHEDULE_RUNS,
     SCHEDULES,
     STORAGE_RUNS,
@@ -43,6 +47,9 @@ LISTED_BYTES = 160
 
 
 TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS, STORAGE_RUNS})
+NOTIFY = frozenset({NOTIFY_TARGETS, NOTIFY_MESSAGES, NOTIFY_DELIVERIES})
+
+TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS}) | NOTIFY
 """The tables whose records hold what somebody wrote."""
 
 
@@ -169,6 +176,8 @@ def _written(change: Change) -> int:
         return len(record.body) + _of_texts(record.note, record.holder, record.principal)
     if table == SCHEDULE_RUNS:
         return LISTED_BYTES * len(record.last) + _of_texts(*(run.why for run in record.last))
+    if table in NOTIFY:
+        return _of_notification(table, record)
     if table == WAITERS:
         return _of_texts(record.call_key) + _of_ask(record.ask)
     if table == STORAGE_RUNS:
@@ -177,6 +186,14 @@ def _written(change: Change) -> int:
     texts = _of_texts(record.revoke_note, record.end_reason, binding.unlimited)
     # A lease carries the binding that it was asked with beside the present one, and its charge twice.
     return texts + LISTED_BYTES * (len(binding.work) + len(record.ask.charge.named)) + _of_ask(record.ask)
+
+
+def _of_notification(table: str, record: Any) -> int:
+    if table == NOTIFY_TARGETS:
+        return LISTED_BYTES * len(record.quiet) + _of_texts(record.url, record.name, *record.kinds)
+    if table == NOTIFY_MESSAGES:
+        return _of_texts(record.title, record.text, record.link, record.key)
+    return _of_texts(record.error, *record.messages)
 
 
 def _of_texts(*texts: str) -> int:

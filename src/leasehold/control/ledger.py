@@ -47,7 +47,8 @@ class Ledger:
     `stall_ms`: a gap between two signs of life longer than this counts as a stall, and `on_stall` is called
     before anything else is decided (LEASE-10). `on_due` gets each lease's or ticket's next due time.
     `on_committed` gets the events of each durable batch, in order: effects start there and nowhere else
-    (INV-4). `on_reload` is called with the new state after a recovery.
+    (INV-4). `on_reload` is called with the new state after a recovery. `on_decided` may add to a decision
+    what has to be durable with its events.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Ledger:
         self.on_stall = on_stall
         self.on_reload = on_reload
         self.on_due = on_due
+        self.on_decided: Callable[[State, Stamp, Outcome], None] = lambda state, stamp, outcome: None
         self.read_only = ""
         self.lost = ""
         self.ready = False
@@ -152,7 +154,10 @@ class Ledger:
         It is None where nothing changed.
         """
         self._refuse_unless_open()
-        outcome = decide(self.state, self.stamp())
+        stamp = self.stamp()
+        outcome = decide(self.state, stamp)
+        if outcome.events:
+            self.on_decided(self.state, stamp, outcome)
         if not outcome.changes and not outcome.events:
             self._volatile(outcome)
             return outcome.answer, None
@@ -190,10 +195,7 @@ class Ledger:
         return answer
 
     def remember(self, name: str, decide: Decide) -> None:
-        """Keep a command for the moment the store takes writes again (releases, OPS-17).
-
-        Bounded; a newer one replaces its namesake.
-        """
+        """Keep a command until the store takes writes again (OPS-17). A newer one replaces its namesake."""
         self._remembered = [(old, kept) for old, kept in self._remembered if old != name][-9_999:]
         self._remembered.append((name, decide))
 
@@ -231,7 +233,7 @@ class Ledger:
         return self._last_with(table, key) is not None
 
     async def record_settled(self, table: str, key: str | int) -> None:
-        """Return when no change of this record waits to become durable, or has been taken back (INV-4)."""
+        """Return when no change of this record waits to become durable (INV-4)."""
         while (batch := self._last_with(table, key)) is not None:
             await self._became_durable(batch)
 
@@ -245,9 +247,8 @@ class Ledger:
         if self.lost:
             raise NotLeader(self.lost, retry_after_s=5)
         if not self.ready or self._stopping:
-            raise NotReady(
-                "the server is stopping" if self._stopping else "recovery is not done", retry_after_s=1
-            )
+            why = "the server is stopping" if self._stopping else "recovery is not done"
+            raise NotReady(why, retry_after_s=1)
 
     # -- the writer
 
@@ -266,11 +267,8 @@ class Ledger:
                 await self._commit(batch)
             except Exception:  # The writer must outlive any bug: what waits for it would hang for ever.
                 log.exception("ledger_writer")
-                self._fail(
-                    OutcomeUnknown(
-                        "the outcome of a commit is unknown; read the state again", retry_after_s=2
-                    )
-                )
+                why = "the outcome of a commit is unknown; read the state again"
+                self._fail(OutcomeUnknown(why, retry_after_s=2))
                 await self._reload_when_possible()
 
     def _next_batch(self) -> OpenBatch:

@@ -17,6 +17,7 @@ from leasehold.control.job import JobService
 from leasehold.control.ladder import LadderService
 from leasehold.control.learning import Learning
 from leasehold.control.lease import LeaseService
+from leasehold.control.notifications.outbox import Outbox
 from leasehold.control.owner import OwnerService
 from leasehold.control.runner import RunnerService
 from leasehold.control.schedule import ScheduleService
@@ -69,6 +70,7 @@ class Supervisor:
         jobs: JobService | None = None,
         schedules: ScheduleService | None = None,
         runner: RunnerService | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """Without a `ladder` nothing is held by force here: holders are told by their heartbeats."""
         self.leases = leases
@@ -84,6 +86,7 @@ class Supervisor:
         self.runner = runner
         self.alerts: AlertService | None = None
         self.pulse: Pulse | None = None
+        self.outbox = outbox
         self.owner = OwnerService(leases.ledger, zone, self._changed)
         self._ledger = leases.ledger
         self._clock = leases.ledger.clock
@@ -145,6 +148,8 @@ class Supervisor:
         await self.ladder.stop()
         if self.guards is not None:
             await self.guards.stop()
+        if self.outbox is not None:
+            await self.outbox.stop()
         try:
             await self._flush()
             if self.tokens is not None:
@@ -178,6 +183,8 @@ class Supervisor:
         self.ladder.reloaded(state)
         if self.schedules is not None:
             self.schedules.reloaded()
+        if self.outbox is not None:
+            self.outbox.reloaded()
         self.owner.refresh()
 
     async def _every(self, every_ms: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -216,6 +223,8 @@ class Supervisor:
                 self.schedules.tick()
             if self.runner is not None:
                 self.runner.tick()
+            if self.outbox is not None:
+                self.outbox.tick()
             self.leases.line.dispatch()  # Time alone brings room too: a cool-down ends, a bound is passed.
 
     async def _flush(self) -> None:
@@ -261,6 +270,8 @@ class Supervisor:
             self.guards.committed(events)
         if self.runner is not None:
             self.runner.committed(events)
+        if self.outbox is not None:
+            self.outbox.committed(events)
         if self.jobs is not None:
             self.jobs.counts.committed(events)
             self.jobs.claims.committed(events)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from leasehold.core.address import Network, is_in
+from leasehold.core.address import networks as networks
 from leasehold.core.state import ADDONS, Change, Outcome, Stamp, State
 from leasehold.model.addon import NOBODY, Addon, RequestFigures, Worst
 from leasehold.model.errors import NotFound, Overloaded
@@ -118,22 +120,6 @@ def base_url(text: str) -> Url:
     return Url(found["scheme"], found["host"].strip("[]").lower(), port, found["prefix"].rstrip("/"))
 
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-
-
-def networks(allowed: Iterable[str]) -> list[Network]:
-    """The networks of the setting `addons.allowed_hosts`. Raises ValueError with the entry."""
-    found: list[Network] = []
-    for entry in allowed:
-        for one in LOOPBACK if entry == "localhost" else (entry,):
-            try:
-                found.append(ipaddress.ip_network(one))
-            except ValueError:
-                raise ValueError(f"{entry}: expected an address, a network, or localhost") from None
-    return found
-
-
 def literal_addresses(host: str) -> tuple[str, ...]:
     """The addresses of a host that needs no name service: an address itself, or `localhost`; else nothing."""
     if host == "localhost":
@@ -150,17 +136,11 @@ def admitted(host: str, addresses: Sequence[str], allowed: Sequence[Network]) ->
 
     IPv4 within IPv6 counts as IPv4. `localhost` stands for two addresses, of which one is enough.
     """
-    found = tuple(text for text in addresses if _is_in(text, allowed))
+    found = tuple(text for text in addresses if is_in(text, allowed))
     if found != tuple(addresses) and not (host == "localhost" and found):
         stray = next((text for text in addresses if text not in found), "nothing")
         raise ValueError(f"{host} is at {stray}, where the setting addons.allowed_hosts lets no add-on be")
     return found
-
-
-def _is_in(text: str, allowed: Sequence[Network]) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in allowed)
 
 
 # -- what it tells of itself

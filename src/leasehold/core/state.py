@@ -25,6 +25,7 @@ from leasehold.model.learned import Learned
 from leasehold.model.lease import Flag, Lease, Liveness
 from leasehold.model.line import Flow, Presence, Semaphore, Waiter
 from leasehold.model.node import NodeView
+from leasehold.model.notification import Delivery, Message, Target
 from leasehold.model.owner import NOTHING_SAID, InForce, Pretend, Window, Word
 from leasehold.model.schedule import Runs, Schedule
 from leasehold.model.storage import StorageRun
@@ -48,6 +49,9 @@ SCHEDULES = "schedules"
 SCHEDULE_RUNS = "schedule_runs"
 ALERTS = "alerts"
 ALERT_RULES = "alert_rules"
+NOTIFY_TARGETS = "notify_targets"
+NOTIFY_MESSAGES = "notify_messages"
+NOTIFY_DELIVERIES = "notify_deliveries"
 JOBS = "jobs"
 TERMS = "terms"
 STORAGE_RUNS = "storage_runs"
@@ -86,6 +90,9 @@ RECORD_OF: dict[str, type] = {
     SCHEDULE_RUNS: Runs,
     ALERTS: Alert,
     ALERT_RULES: Said,
+    NOTIFY_TARGETS: Target,
+    NOTIFY_MESSAGES: Message,
+    NOTIFY_DELIVERIES: Delivery,
     TERMS: Terms,
     STORAGE_RUNS: StorageRun,
     JOBS: Job,
@@ -166,6 +173,9 @@ class State:
         self.schedule_runs: dict[str, Runs] = {}
         self.alerts: dict[str, Alert] = {}
         self.alert_rules: dict[str, Said] = {}
+        self.notify_targets: dict[str, Target] = {}
+        self.notify_messages: dict[str, Message] = {}
+        self.notify_deliveries: dict[str, Delivery] = {}
         self.jobs: ByNumber[Job] = ByNumber()
         self.terms: dict[str, Terms] = {}
         self.storage_runs: dict[str, StorageRun] = {}

@@ -140,6 +140,15 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     check_ms: Annotated[int, Meta(ge=200, le=600_000)] = 10_000
     start_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 30_000
+class NotificationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """OPS-14. `allowed_hosts`: addresses, networks or `localhost` that notifications may go to although they
+    are not public, and over plain http. `page_url`: where people reach the page, for links in e-mail and
+    chats. `contact`: whom a push service may write to, `mailto:` or `https:`.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    page_url: str = ""
+    contact: str = ""
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

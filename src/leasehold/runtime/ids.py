@@ -53,6 +53,11 @@ def new_token() -> str:
     return TOKEN_PREFIX + urlsafe_b64encode(secrets.token_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
 
 
+def new_key() -> bytes:
+    """256 random bits to sign with."""
+    return secrets.token_bytes(TOKEN_BYTES)
+
+
 def digest(data: bytes) -> str:
     """80 bits of a hash, as 20 hex digits: a key for what is equal."""
     return hashlib.blake2b(data, digest_size=10).hexdigest()

@@ -23,6 +23,9 @@ KNOWN_BYTES_MIN = 8
 KNOWN_MAX = 64
 """Secrets that are known by value: those of the configuration and the environment."""
 
+OWNERS_MAX = 32
+"""Who has secrets that come and go while the server runs: targets of notifications."""
+
 TEXT_MAX = 8_192
 """Characters kept of one text in a log line."""
 
@@ -104,6 +107,7 @@ class Redactor:
 
     def __init__(self, known: Sequence[str] = ()) -> None:
         self._values: set[str] = set()
+        self._kept: dict[str, tuple[str, ...]] = {}
         self._forms: tuple[str, ...] = ()
         for value in known:
             self.add(value)
@@ -115,7 +119,27 @@ class Redactor:
         if len(self._values) >= KNOWN_MAX:
             raise ValueError(f"more than {KNOWN_MAX} secrets in the configuration")
         self._values.add(value)
-        forms = {form for one in self._values for form in _encodings(one)}
+        self._know()
+
+    def keep(self, owner: str, values: Sequence[str]) -> None:
+        """Know these as the secrets of somebody, in the place of what was said before; none: no more.
+
+        Raises ValueError beyond `OWNERS_MAX`.
+        """
+        long_enough = tuple(value for value in values if len(value.encode()) >= KNOWN_BYTES_MIN)
+        if long_enough == self._kept.get(owner, ()):
+            return
+        if not long_enough:
+            del self._kept[owner]
+        elif owner not in self._kept and len(self._kept) >= OWNERS_MAX:
+            raise ValueError(f"the secrets of {OWNERS_MAX} are known already")
+        else:
+            self._kept[owner] = long_enough
+        self._know()
+
+    def _know(self) -> None:
+        values = self._values.union(*self._kept.values())
+        forms = {form for one in values for form in _encodings(one)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def text(self, text: str) -> str:

@@ -1,0 +1,1 @@
+"""Notifications: the outbox that is worked off, and the targets that it goes to."""
