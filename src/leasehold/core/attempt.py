@@ -13,7 +13,8 @@ from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
 from leasehold.model.errors import Conflict
 from leasehold.model.event import Event
 from leasehold.model.ids import from_number
-from leasehold.model.job import AT_WORK, ENDED, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState
+from leasehold.model.job import AT_WORK, ENDED, RUNNER, TRANSITIONS, Attempt, End, ErrorClass, Job, JobState
+from leasehold.model.lease import Lease
 
 LOSSES_FREE = 3
 """So often the loss of a node or lease does not count as an attempt; then it does (poison protection)."""
@@ -216,6 +217,15 @@ def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen:
         return ended(outcome, job, JobState.FAILED, end, stamp)
     wait_ms = back_off_ms(job, stamp.seed)
     return requeued(outcome, job, "LOST", end, stamp, lost=job.lost + 1, not_before_ms=stamp.now_ms + wait_ms)
+
+
+def worker_lost(outcome: Outcome, lease: Lease, jobs: int, reason: str, stamp: Stamp) -> None:
+    """Nothing was heard of who worked on these jobs. Commands that this server runs have no worker."""
+    ask = lease.ask
+    if ask.principal == RUNNER:
+        return
+    details: dict[str, object] = {"lease_id": lease.lease_id, "jobs": jobs, "reason": reason}
+    outcome.events.append(Event("WorkerLost", ask.holder, stamp.wall_ms, ask.principal, details=details))
 
 
 def lapsed(outcome: Outcome, job: Job, stamp: Stamp) -> Job:

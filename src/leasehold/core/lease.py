@@ -351,7 +351,10 @@ def _finish(
     how, why = to, reason
     if lease.state is LeaseState.REVOKING:  # Whoever obeys and lets go has not failed.
         how, why = LeaseState.REVOKED, lease.revoke_note or reason
-    for number in state.queue.by_lease.get(lease.lease_id, ()):
+    under = state.queue.by_lease.get(lease.lease_id, ())
+    if under and to is LeaseState.EXPIRED and lease.state is LeaseState.ACTIVE:
+        attempt.worker_lost(outcome, lease, len(under), reason, stamp)
+    for number in under:
         if number != settled and not _others_of_gang(state, number, lease, stamp, settings, reason, outcome):
             attempt.lease_ended(outcome, state, number, str(how), why, stamp, changed.stood_ms)
     return outcome

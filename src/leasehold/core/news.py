@@ -34,17 +34,18 @@ def _severity(event: Event, otherwise: Severity) -> Severity:
 
 
 def _alert(event: Event) -> Draft | None:
-    """An alert that fires or has become worse. Each firing is news of its own."""
-    severity = _severity(event, Severity.WARNING)
-    title = _text(event.details, "title", "rule") or event.subject
-    worse = " (worse)" if event.kind == "AlertWorsened" else ""
+    """An alert that fires, has become worse, or is muted no more. Each firing is news of its own."""
+    details = event.details
+    if details.get("muted") or details.get("late"):
+        return None
+    worse = " has become worse" if event.kind == "AlertWorsened" else ""
     return Draft(
         kind="alert",
-        severity=severity,
-        title=f"{title}{worse}",
-        text=_text(event.details, "text", "sentence", "why", "message"),
+        severity=_severity(event, Severity.WARNING),
+        title=f"Alert {event.subject}{worse}",
+        text=_text(details, "reason"),
         link="/alerts",
-        key=f"alert/{event.subject}/{_text(event.details, 'fired_at', 'fired_wall_ms', 'number')}",
+        key=f"alert/{event.subject}/{_text(details, 'since_ms')}",
     )
 
 
@@ -54,7 +55,7 @@ def _storage(what: str, severity: Severity) -> Callable[[Event], Draft]:
             kind="storage",
             severity=severity,
             title=what,
-            text=_text(event.details, "why", "error", "sentence", "text") or event.code,
+            text=_text(event.details, "reason", "error", "why") or event.code,
             link="/settings",
             key=f"storage/{event.kind}",
         )
@@ -67,7 +68,8 @@ def _worker(event: Event) -> Draft:
         kind="worker",
         severity=Severity.WARNING,
         title=f"Worker lost: {event.subject}",
-        text=_text(event.details, "why", "sentence", "text"),
+        text=f"{_text(event.details, 'reason')}; it had {event.details.get('jobs', 1)} job(s)",
+        link="/queue",
         key=f"worker/{event.subject}",
     )
 
@@ -80,7 +82,7 @@ def _violation(event: Event) -> Draft | None:
         kind="violation",
         severity=Severity.WARNING,
         title=f"{event.subject} has broken the rules {count} times",
-        text=_text(event.details, "why", "sentence", "text") or event.code,
+        text=_text(event.details, "reason", "why") or event.code,
         link="/events",
         key=f"violation/{event.subject}/{count}",
     )
@@ -89,6 +91,7 @@ def _violation(event: Event) -> Draft | None:
 NEWS: dict[str, Callable[[Event], Draft | None]] = {
     "AlertFired": _alert,
     "AlertWorsened": _alert,
+    "AlertUnmuted": _alert,
     "BackupFailed": _storage("A backup failed", Severity.WARNING),
     "BackupDamaged": _storage("A backup is damaged", Severity.CRITICAL),
     "RestoreFailed": _storage("A restore failed", Severity.CRITICAL),
