@@ -47,9 +47,9 @@ Answer = Callable[["Got"], tuple[int, dict[str, str]]]
 
 
 class Receiver:
-    """Listens on loopback. `answer` says with what; `hold` makes it hang until it is set."""
+    """Listens on an address of loopback. `answer` says with what; `hold` makes it hang until it is set."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         self.got: list[Got] = []
         self.answer: Answer = lambda got: (200, {})
         self.hold: threading.Event | None = None
@@ -79,7 +79,7 @@ class Receiver:
             allow_reuse_address = True
             daemon_threads = True
 
-        self._server = Listening(("127.0.0.1", port), Handler)
+        self._server = Listening((host, port), Handler)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

@@ -7,6 +7,8 @@ Each adds to an outcome that may hold the end of the lease too: both are one com
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from leasehold.core.state import JOBS, Change, Outcome, Stamp, State
@@ -219,13 +221,16 @@ def lost(outcome: Outcome, job: Job, why: str, state: State, stamp: Stamp, seen:
     return requeued(outcome, job, "LOST", end, stamp, lost=job.lost + 1, not_before_ms=stamp.now_ms + wait_ms)
 
 
-def worker_lost(outcome: Outcome, lease: Lease, jobs: int, reason: str, stamp: Stamp) -> None:
-    """Nothing was heard of who worked on these jobs. Commands that this server runs have no worker."""
+def worker_lost(
+    outcome: Outcome, state: State, lease: Lease, under: Collection[int], reason: str, stamp: Stamp
+) -> None:
+    """Nothing was heard of who worked on the jobs under a lease. Commands of this server have no worker."""
     ask = lease.ask
     if ask.principal == RUNNER:
         return
-    details: dict[str, object] = {"lease_id": lease.lease_id, "jobs": jobs, "reason": reason}
-    outcome.events.append(Event("WorkerLost", ask.holder, stamp.wall_ms, ask.principal, details=details))
+    worker = next((job.worker for number in under if (job := state.jobs.get(number))), "") or ask.holder
+    details: dict[str, object] = {"lease_id": lease.lease_id, "jobs": len(under), "reason": reason}
+    outcome.events.append(Event("WorkerLost", worker, stamp.wall_ms, ask.principal, details=details))
 
 
 def lapsed(outcome: Outcome, job: Job, stamp: Stamp) -> Job:

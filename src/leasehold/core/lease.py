@@ -353,7 +353,7 @@ def _finish(
         how, why = LeaseState.REVOKED, lease.revoke_note or reason
     under = state.queue.by_lease.get(lease.lease_id, ())
     if under and to is LeaseState.EXPIRED and lease.state is LeaseState.ACTIVE:
-        attempt.worker_lost(outcome, lease, len(under), reason, stamp)
+        attempt.worker_lost(outcome, state, lease, under, reason, stamp)
     for number in under:
         if number != settled and not _others_of_gang(state, number, lease, stamp, settings, reason, outcome):
             attempt.lease_ended(outcome, state, number, str(how), why, stamp, changed.stood_ms)

@@ -19,7 +19,7 @@ def check(asked: dict[str, Any]) -> None:
     from pywebpush import WebPusher
 
     try:
-        WebPusher(asked["subscription"]).encode("")
+        WebPusher(asked["subscription"]).encode(b"a test")
     except Exception as error:
         raise Failed("INVALID", "the keys are not those of a browser's subscription") from error
     webhook.check({"url": asked["subscription"]["endpoint"]})
