@@ -80,6 +80,17 @@ def test_assets_are_kept_for_ever_and_come_compressed(server: RealServer) -> Non
 
 
 @pytest.mark.skipif(not BUILT, reason="the page is not built here: no Node")
+@pytest.mark.requirement("OPS-9", "OPS-14")
+def test_the_service_worker_is_asked_for_each_time_under_the_same_policy(server: RealServer) -> None:
+    """It answers for all paths of the page, so it stands at their root, and never grows old in a cache."""
+    reply = get(server, "/service-worker.js")
+    assert (reply.status, reply.headers["cache-control"]) == (200, "no-cache")
+    assert reply.headers["content-type"].startswith("text/javascript")
+    said = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
+    assert (said["worker-src"], said["trusted-types"]) == ("'self'", "leasehold-worker")
+
+
+@pytest.mark.skipif(not BUILT, reason="the page is not built here: no Node")
 @pytest.mark.requirement("OPS-22")
 def test_the_page_is_small() -> None:
     """Everything that a browser loads is under 80 kB as it is sent."""

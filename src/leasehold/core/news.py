@@ -55,12 +55,19 @@ def _storage(what: str, severity: Severity) -> Callable[[Event], Draft]:
             kind="storage",
             severity=severity,
             title=what,
-            text=_text(event.details, "reason", "error", "why") or event.code,
+            text=_text(event.details, "why", "error", "reason") or event.code,
             link="/settings",
             key=f"storage/{event.kind}",
         )
 
     return tell
+
+
+def _restored(event: Event) -> Draft | None:
+    """One that nobody has asked for: what people do themselves they know. Their names have a colon."""
+    if ":" in event.actor:
+        return None
+    return _storage("The store was restored from a backup by itself", Severity.CRITICAL)(event)
 
 
 def _worker(event: Event) -> Draft:
@@ -95,7 +102,7 @@ NEWS: dict[str, Callable[[Event], Draft | None]] = {
     "BackupFailed": _storage("A backup failed", Severity.WARNING),
     "BackupDamaged": _storage("A backup is damaged", Severity.CRITICAL),
     "RestoreFailed": _storage("A restore failed", Severity.CRITICAL),
-    "StoreRestored": _storage("The store was restored from a backup", Severity.CRITICAL),
+    "StoreRestored": _restored,
     "CompactionFailed": _storage("A compaction of the store failed", Severity.WARNING),
     "WorkerLost": _worker,
     "RateViolation": _violation,

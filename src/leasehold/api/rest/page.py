@@ -1,4 +1,4 @@
-"""`/`, `/queue`, `/jobs/…`, `/sign-in` and `/assets/…`: the page.
+"""`/`, `/queue`, `/jobs/…`, `/sign-in`, `/service-worker.js` and `/assets/…`: the page.
 
 Open to everybody: it holds nothing until somebody signs in.
 """
@@ -56,6 +56,24 @@ async def get_job_page(call: Call[None, Nothing, JobPath]) -> Plain:
 async def get_sign_in(call: Call[None, Nothing, Nothing]) -> Plain:
     """The same page: it finds the code behind `#`, and trades it for a session."""
     return await ASSETS.page(call.headers)
+
+
+@table.endpoint(
+    "GET",
+    "/service-worker.js",
+    verb=None,
+    answer=Plain,
+    media_type="text/javascript",
+    errors=(NotFound,),
+    during_recovery=True,
+    hot=True,
+)
+async def get_service_worker(call: Call[None, Nothing, Nothing]) -> Plain:
+    """The script that shows notifications while the page is closed; its name stays the same."""
+    found = await ASSETS.worker(call.headers)
+    if found is None:
+        raise NotFound("the page is not built here: `make page`")
+    return found
 
 
 @table.endpoint(
