@@ -13,10 +13,12 @@ from leasehold.control.sense import SenseService
 from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
 from leasehold.core import tenant as tenants
+from leasehold.core.state import State
 from leasehold.model.job import ENDED, JobState
 from leasehold.model.lease import LIVE, BrakeLevel
 from leasehold.model.node import State as QuietState
 from leasehold.model.storage import Care
+from leasehold.model.notification import DeliveryState
 from leasehold.runtime.telemetry import Labels, Telemetry
 
 Rows = Iterator[tuple[Labels, float]]
@@ -75,8 +77,15 @@ def _of_ledger(telemetry: Telemetry, leases: LeaseService, supervisor: Superviso
     telemetry.figure("leasehold_calls_waiting", lambda: leases.backpressure.calls)
     telemetry.figure("leasehold_bytes_waiting", lambda: leases.backpressure.bytes)
     telemetry.source("leasehold_events_total", lambda: _by_one(supervisor.counts))
+    telemetry.source("leasehold_notifications", lambda: _deliveries(ledger.state))
     audit = supervisor.audit
     telemetry.source("leasehold_audit_calls_total", lambda: _by_one(audit.counts if audit else {}))
+
+
+def _deliveries(state: State) -> Rows:
+    counts = Counter(one.state for one in state.notify_deliveries.values())
+    for each in (DeliveryState.PENDING, DeliveryState.DEAD):
+        yield (each.value,), counts[each]
 
 
 def _of_leases(telemetry: Telemetry, leases: LeaseService) -> None:

@@ -100,6 +100,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_schedules", "gauge", "Schedules that run, and that are paused.", ("state",), 2),
     Metric("leasehold_tenants", "gauge", "Tenants."),
     Metric("leasehold_tokens", "gauge", "Tokens that are in force or expired, and not revoked."),
+    Metric("leasehold_notifications", "gauge", "Deliveries of notifications by state.", ("state",), 2),
     Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
     Metric(
         "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."
