@@ -73,8 +73,9 @@ class Wall:
         draft.write_text(str(seconds))
         draft.replace(self.offset)
 
-    def server(self, product: Product) -> Any:
-        return product.server(preload=self.library, WALL_CLOCK_OFFSET_FILE=str(self.offset))
+    def server(self, product: Product, **env: str) -> Any:
+        """A server that sees this clock; `env` adds to its environment."""
+        return product.server(preload=self.library, WALL_CLOCK_OFFSET_FILE=str(self.offset), **env)
 
 
 def add(server: Server, name: str, when: dict[str, Any], **fields: Any) -> str:

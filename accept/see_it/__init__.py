@@ -2,3 +2,4 @@
 
 from accept.see_it import forecast as forecast
 from accept.see_it import alerts as alerts
+from accept.see_it import notify as notify
