@@ -30,6 +30,7 @@ def test_live_answers_of_jobs_conform(server: RealServer) -> None:
         ("get", JOBS, f"{JOBS}?state=queued&limit=1", None),
         ("get", f"{JOBS}/{{job_id}}", job, None),
         ("get", f"{JOBS}/{{job_id}}/events", f"{job}/events", None),
+        ("get", f"{JOBS}/{{job_id}}/explain", f"{job}/explain", None),
         ("post", f"{JOBS}/{{job_id}}/priority", f"{job}/priority", {"priority": "low"}),
         ("post", f"{JOBS}/{{job_id}}/hold", f"{job}/hold", {"note": "not now"}),
         ("post", f"{JOBS}/{{job_id}}/resume", f"{job}/resume", {}),

@@ -9,21 +9,21 @@ from leasehold.cli import exits
 from leasehold.cli.session import Session
 
 if TYPE_CHECKING:
-    from leasehold.wire.job import JobOut
+    from leasehold.wire.job import JobExplained, JobOut
+
+WAITING = ("QUEUED", "HELD")
 
 
-def _job(session: Session, typed: str) -> JobOut:
+def _job(session: Session, typed: str) -> JobExplained:
     from leasehold.cli.ids import job_id
     from leasehold.client import calls
 
-    return session.client.send(calls.JOB, path={"job_id": job_id(session, typed)})
+    return session.client.send(calls.JOB_EXPLAIN, path={"job_id": job_id(session, typed)})
 
 
 def why_job(session: Session, typed: str) -> int:
     """The reasons, its place, what would change it, and when it starts anyway."""
-    from leasehold.cli.amounts import ordinal
-    from leasehold.cli.job_words import ENDED, ending, local, why
-    from leasehold.cli.reasons import show_reasons
+    from leasehold.cli.job_words import ENDED, ending, why
 
     job = _job(session, typed)
     out = session.out
@@ -37,10 +37,22 @@ def why_job(session: Session, typed: str) -> int:
         if job.state != "DONE":
             out.text(f"`leasehold retry {job.job_id}` gives it one more attempt")
         return exits.DONE
-    if job.state not in ("QUEUED", "HELD"):
+    if job.state not in WAITING:
         more = why(job)
         out.text(f"{job.job_id} is {job.state}, under {job.lease_id}{f': {more}' if more else ''}")
         return exits.DONE
+    _why_it_waits(session, job)
+    _attempts(session, job)
+    return exits.DONE
+
+
+def _why_it_waits(session: Session, job: JobExplained) -> None:
+    from leasehold.cli import estimate_words
+    from leasehold.cli.amounts import ordinal
+    from leasehold.cli.job_words import local
+    from leasehold.cli.reasons import show_reasons
+
+    out = session.out
     place = f", {ordinal(job.position)} in line" if job.position else ""
     out.text(f"{job.job_id} is {job.state}{place}: {job.reason or 'it is about to start'}")
     show_reasons(session, job.reasons)
@@ -50,8 +62,8 @@ def why_job(session: Session, typed: str) -> int:
         out.text(f"it waits for {'a window' if job.start == 'window' else 'quiet'}, however long that takes")
     if job.deadline_at:
         out.text(f"it expires if it waits still at {local(job.deadline_at)}")
-    _attempts(session, job)
-    return exits.DONE
+    if job.estimate is not None:
+        out.text(estimate_words.sentence(job.estimate))
 
 
 def _attempts(session: Session, job: JobOut) -> None:
@@ -74,7 +86,8 @@ def describe_job(session: Session, typed: str) -> int:
     return exits.DONE
 
 
-def _pairs(job: JobOut) -> list[tuple[str, object]]:
+def _pairs(job: JobExplained) -> list[tuple[str, object]]:
+    from leasehold.cli import estimate_words
     from leasehold.cli.amounts import bytes_text, spell
     from leasehold.cli.job_words import ending, local
 
@@ -85,6 +98,7 @@ def _pairs(job: JobOut) -> list[tuple[str, object]]:
         ("state", job.state),
         ("why", job.reason),
         ("place in line", job.position),
+        ("will start", estimate_words.brief(job.estimate) if job.estimate else None),
         ("ended", f"{local(job.ended_at)} {ending(job)}".strip() if job.ended_at else None),
         ("exit code", None if job.exit_code is None else str(job.exit_code)),
         ("command", shlex.join(job.command)),

@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from leasehold.control import views
+from leasehold.control.estimates.views import WEEK_H
 from leasehold.control.history import ADDON
 from leasehold.control.job_stats import JobStats
+from leasehold.control.job import JobService
+from leasehold.control.job_stats import WAIT_BOUNDS_MS, JobStats
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
 from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
 from leasehold.core import tenant as tenants
 from leasehold.core.state import State
+from leasehold.core import estimate
 from leasehold.model.job import ENDED, JobState
 from leasehold.model.lease import LIVE, BrakeLevel
 from leasehold.model.node import State as QuietState
@@ -31,6 +35,8 @@ def publish(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor, 
     _of_ledger(telemetry, leases, supervisor)
     _of_leases(telemetry, leases)
     _of_jobs(telemetry, leases, supervisor)
+    if supervisor.jobs is not None:
+        _of_estimates(telemetry, leases, supervisor.jobs)
     _of_node(telemetry, leases, sense)
     _of_host(telemetry, sense)
 
@@ -156,6 +162,24 @@ def _of_jobs(telemetry: Telemetry, leases: LeaseService, supervisor: Supervisor)
     if supervisor.jobs is not None:
         telemetry.source("leasehold_job_wait_seconds", supervisor.jobs.counts.waited.histogram)
         telemetry.source("leasehold_job_run_seconds", supervisor.jobs.counts.ran.histogram)
+
+
+def _of_estimates(telemetry: Telemetry, leases: LeaseService, jobs: JobService) -> None:
+    ledger, book = leases.ledger, jobs.estimates.book
+
+    def kept() -> Rows:
+        yield ("0.5",), book.kept[0]
+        yield ("0.9",), book.kept[1]
+
+    def ratio() -> Rows:
+        sums = estimate.over(book.hits(ledger.state), ledger.clock.wall_ms(), WEEK_H)
+        for name, count in (("0.5", sums.kept50), ("0.9", sums.kept90)):
+            yield (name,), count / sums.scored if sums.scored else float("nan")
+
+    telemetry.figure("leasehold_estimates_open", lambda: book.open(ledger.state))
+    telemetry.figure("leasehold_estimates_scored_total", lambda: book.scored)
+    telemetry.source("leasehold_estimates_kept_total", kept)
+    telemetry.source("leasehold_estimate_hit_ratio", ratio)
 
 
 def _of_node(telemetry: Telemetry, leases: LeaseService, sense: SenseService) -> None:

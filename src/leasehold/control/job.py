@@ -12,6 +12,7 @@ from leasehold.control.cold import ColdParts
 from leasehold.control.demand import Demand, Wants
 from leasehold.control.dependencies import Dependencies
 from leasehold.control.drafts import Drafts, Users
+from leasehold.control.estimates.service import EstimateService
 from leasehold.control.job_bulk import BulkActions
 from leasehold.control.job_care import JobCare, forget_terms
 from leasehold.control.job_change import Changes, check_owner, may_see, number_of
@@ -101,7 +102,8 @@ class JobService:
             leases.ledger, leases.settings, self.drafts, self.cold, self.dependencies, calls, self.eligible
         )
         self.changes = Changes(leases.ledger, leases.settings, self.find, self.ended, self.eligible)
-        self.counts = JobStats(leases.ledger, leases.settings, self.demand)
+        self.estimates = EstimateService(leases.ledger, leases.settings, self.demand)
+        self.counts = JobStats(leases.ledger, leases.settings, self.demand, self.estimates)
         self.claims.on_started = self.counts.started
         self._bulk = BulkActions(leases.ledger, self.listed, self.changes)
         self.room_for = self._submissions.room_for
@@ -329,6 +331,10 @@ class JobService:
     async def stats(self) -> wire.QueueStats:
         """Depth, rates, waiting times, why jobs wait."""
         return await self.ledger.read(self.counts.stats)
+
+    async def explain(self, principal: Principal, ident: str) -> wire.JobExplained:
+        """Why a job does not start, its place in line, and when it will (QUEUE-12)."""
+        return await self.estimates.explain(await self.get(principal, ident))
 
     async def bulk(self, principal: Principal, body: wire.Bulk) -> wire.BulkOut:
         """One action on everything that matches."""

@@ -9,6 +9,8 @@ from itertools import islice
 import msgspec
 
 from leasehold.control.demand import Demand
+from leasehold.control.estimates import views as estimate_views
+from leasehold.control.estimates.service import EstimateService
 from leasehold.control.ledger import Ledger
 from leasehold.core import admission
 from leasehold.core.state import State
@@ -54,8 +56,15 @@ KINDS = {
 class JobStats:
     """Counts what is committed, and sums up what stands."""
 
-    def __init__(self, ledger: Ledger, settings: Callable[[], PolicySettings], demand: Demand) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], PolicySettings],
+        demand: Demand,
+        estimates: EstimateService,
+    ) -> None:
         self._ledger = ledger
+        self._estimates = estimates
         self._settings = settings
         self._demand = demand
         self._slices: deque[tuple[int, list[int]]] = deque(maxlen=SLICES)
@@ -88,6 +97,8 @@ class JobStats:
     def started(self, jobs: Sequence[Job]) -> None:
         """These have just started: how long they waited counts."""
         now_ms = self._ledger.clock.now_ms()
+        """These have just started: how long they waited counts, and what was told of it."""
+        self._estimates.started(jobs)
         for at, job in enumerate(jobs):
             wait_ms = max(0, job.started_wall_ms - job.since_wall_ms)
             self.waited.add(now_ms, wait_ms)
@@ -120,6 +131,7 @@ class JobStats:
             reasons=self._reasons(state, LOOKED_AT),
             workers=len(self._demand.takers) + len(self._demand.pollers),
             unreadable=sorted(state.unreadable)[:100],
+            estimates=estimate_views.hits(self._estimates.book, state, self._ledger.clock.wall_ms()),
         )
 
     def glance(self, state: State) -> QueueNow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 from leasehold.control.alerts.pulse import Pulse
 from leasehold.control.alerts.service import AlertService
 from leasehold.control.audit import AuditService
+from leasehold.control.estimates.service import SAMPLE_MS
 from leasehold.control.guard import GuardService
 from leasehold.control.job import JobService
 from leasehold.control.ladder import LadderService
@@ -128,10 +129,18 @@ class Supervisor:
         if self.runner is not None:
             await self.runner.attach()
         self._loops.append(asyncio.create_task(self._ticks(), name="ticks"))
-        for every_ms, work in ((FLUSH_MS, self._flush), (CARE_MS, self._care), (FORGET_MS, self._forget)):
+        for every_ms, work in self._rounds():
             self._loops.append(asyncio.create_task(self._every(every_ms, work), name=f"every-{every_ms}-ms"))
         if self.alerts is not None:
             await self.alerts.start()
+
+    def _rounds(self) -> Iterator[tuple[int, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What is done again and again, and how often."""
+        yield FLUSH_MS, self._flush
+        yield CARE_MS, self._care
+        yield FORGET_MS, self._forget
+        if self.jobs is not None:
+            yield SAMPLE_MS, self.jobs.estimates.sample
 
     async def stop(self, close_readers: Callable[[], Awaitable[None]] | None = None) -> None:
         """Answer held calls, write what is folded, commit the open batch, give up leadership.
@@ -235,6 +244,8 @@ class Supervisor:
             await self.leases.archive.fold(folds)
         if self.learning.has_news and not self._ledger.read_only and self._ledger.ready:
             await self._ledger.execute(self.learning.learn)
+        if self.jobs is not None:
+            await self.jobs.estimates.flush()
 
     async def _care(self) -> None:
         if not self._ledger.ready or self._ledger.read_only:
@@ -274,6 +285,7 @@ class Supervisor:
             self.outbox.committed(events)
         if self.jobs is not None:
             self.jobs.counts.committed(events)
+            self.jobs.estimates.committed(events)
             self.jobs.claims.committed(events)
             self.jobs.dependencies.committed(events)
         if self.pulse is not None:

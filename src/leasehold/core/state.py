@@ -19,6 +19,7 @@ from leasehold.core.line import Line
 from leasehold.core.reservation import Reservation
 from leasehold.model.addon import Addon
 from leasehold.model.alert import Alert, Said
+from leasehold.model.estimate import Given, Hits
 from leasehold.model.event import Event
 from leasehold.model.job import Job, JobSpec, Terms
 from leasehold.model.learned import Learned
@@ -55,6 +56,8 @@ NOTIFY_DELIVERIES = "notify_deliveries"
 JOBS = "jobs"
 TERMS = "terms"
 STORAGE_RUNS = "storage_runs"
+ESTIMATES = "estimates"
+HITS = "hits"
 COLD_JOBS = "cold/jobs"
 """The cold parts of jobs: their changes are written, and never stand in memory."""
 
@@ -93,6 +96,8 @@ RECORD_OF: dict[str, type] = {
     NOTIFY_TARGETS: Target,
     NOTIFY_MESSAGES: Message,
     NOTIFY_DELIVERIES: Delivery,
+    ESTIMATES: Given,
+    HITS: Hits,
     TERMS: Terms,
     STORAGE_RUNS: StorageRun,
     JOBS: Job,
@@ -176,6 +181,8 @@ class State:
         self.notify_targets: dict[str, Target] = {}
         self.notify_messages: dict[str, Message] = {}
         self.notify_deliveries: dict[str, Delivery] = {}
+        self.estimates: dict[str, Given] = {}
+        self.hits: dict[str, Hits] = {}
         self.jobs: ByNumber[Job] = ByNumber()
         self.terms: dict[str, Terms] = {}
         self.storage_runs: dict[str, StorageRun] = {}

@@ -101,6 +101,22 @@ METRICS: tuple[Metric, ...] = (
     Metric("leasehold_tenants", "gauge", "Tenants."),
     Metric("leasehold_tokens", "gauge", "Tokens that are in force or expired, and not revoked."),
     Metric("leasehold_notifications", "gauge", "Deliveries of notifications by state.", ("state",), 2),
+    Metric("leasehold_estimates_open", "gauge", "Estimates of jobs that still wait."),
+    Metric("leasehold_estimates_scored_total", "counter", "Estimates whose jobs have started."),
+    Metric(
+        "leasehold_estimates_kept_total",
+        "counter",
+        "Estimates whose jobs started in time, by quantile.",
+        ("quantile",),
+        2,
+    ),
+    Metric(
+        "leasehold_estimate_hit_ratio",
+        "gauge",
+        "Share of estimates of the last 7 days that were kept; NaN without any.",
+        ("quantile",),
+        2,
+    ),
     Metric("leasehold_capacity", "gauge", "Capacity by dimension.", ("dimension", "part"), 64),
     Metric(
         "leasehold_calls_waiting", "gauge", "Calls at the ledger's door, from before parsing to the answer."

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from leasehold.wire.estimate import EstimateOut, EstimateStats
 from leasehold.wire.lease import (
     Input,
     LockName,
@@ -295,6 +296,16 @@ class Rates(msgspec.Struct):
     ended_per_min: float
 
 
+class JobExplained(JobOut, omit_defaults=True):
+    """`GET /jobs/{id}/explain`: a job as it is now, and when it will start where it waits.
+
+    `waiting` is how many stand in line with it.
+    """
+
+    waiting: int = 0
+    estimate: EstimateOut | None = None
+
+
 class QueueStats(msgspec.Struct, omit_defaults=True):
     """`GET /stats` (QUEUE-5)."""
 
@@ -308,6 +319,7 @@ class QueueStats(msgspec.Struct, omit_defaults=True):
     reasons: dict[str, int]
     workers: int
     unreadable: list[str] = []
+    estimates: EstimateStats | None = None
 
 
 class LogChunkOut(msgspec.Struct):

@@ -26,6 +26,7 @@ from leasehold.wire.job import (
     BulkOut,
     Cancel,
     JobEvents,
+    JobExplained,
     JobId,
     JobOut,
     JobPage,
@@ -264,6 +265,19 @@ async def queue_stats(call: Call[None, Nothing, Nothing]) -> QueueStats:
 async def job_events(call: Call[None, Nothing, JobPath]) -> JobEvents:
     """What has happened to a job, the oldest first."""
     return await call.services.jobs.events(call.path.job_id)
+
+
+@table.endpoint(
+    "GET",
+    f"{QUEUE}/jobs/{{job_id}}/explain",
+    verb="job:read",
+    path_params=JobPath,
+    answer=JobExplained,
+    errors=(errors.NotFound,),
+)
+async def explain_job(call: Call[None, Nothing, JobPath]) -> JobExplained:
+    """Why a job does not start, its place in line, and when it will start (P50 and P90)."""
+    return await call.services.jobs.explain(call.principal, call.path.job_id)
 
 
 @table.endpoint(

@@ -1,0 +1,41 @@
+"""How an estimate is said (QUEUE-12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leasehold.cli.amounts import roughly
+
+if TYPE_CHECKING:
+    from leasehold.wire.estimate import EstimateOut, HitsOut
+
+SOON_S = 1.5
+"""Below this it is about to start."""
+
+ENOUGH = 10
+"""So many estimates have to have been scored before their share is said in a sentence."""
+
+
+def sentence(estimate: EstimateOut) -> str:
+    """When it will start, and how far that may be trusted."""
+    if estimate.p50_sec is None or estimate.p90_sec is None:
+        return f"when it will start is not known: {estimate.note}"
+    if estimate.p90_sec < SOON_S and not estimate.after_quiet:
+        return "it should start at once"
+    first = "once the machine is quiet " if estimate.after_quiet else ""
+    latest = f"{roughly(estimate.p90_sec)} at the latest, nine times in ten"
+    return f"{first}expected to start in {roughly(estimate.p50_sec)}; {latest}{_trust(estimate.hit_rate)}"
+
+
+def brief(estimate: EstimateOut) -> str:
+    """As a figure among others."""
+    if estimate.p50_sec is None or estimate.p90_sec is None:
+        return f"not known: {estimate.note}"
+    when = " once the machine is quiet" if estimate.after_quiet else ""
+    return f"in {roughly(estimate.p50_sec)} (P50), {roughly(estimate.p90_sec)} (P90){when}"
+
+
+def _trust(hits: HitsOut | None) -> str:
+    if hits is None or hits.scored < ENOUGH or hits.p90_pct is None:
+        return " (too few estimates have been put to the test yet to say how good they are)"
+    return f" (of the last {hits.scored} such estimates {hits.p90_pct:.0f} % were kept)"

@@ -1,0 +1,238 @@
+"""When a job will start, run forward beside everything else, and the rate at which that was right (QUEUE-12).
+
+Runs go a slice of two milliseconds at a time on the event loop, which is free for as long between two of
+them. What they found is good for five seconds, for everybody who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from leasehold.control.demand import Demand
+from leasehold.control.estimates import scenes, views
+from leasehold.control.estimates.book import EstimateBook
+from leasehold.control.estimates.told import Told
+from leasehold.control.ledger import Ledger
+from leasehold.core import admission, estimate
+from leasehold.core.attempt import job_id
+from leasehold.core.estimate import Estimator, Guess
+from leasehold.core.spans import Spans
+from leasehold.core.state import State
+from leasehold.model.event import Event
+from leasehold.model.ids import to_number
+from leasehold.model.job import WAITING, Job, JobState
+from leasehold.model.refusal import Code
+from leasehold.model.settings import PolicySettings
+from leasehold.wire import job as wire
+
+FRESH_MS = 5_000
+"""So long a run forward is good for."""
+
+REST = 4
+"""After a run that took n ms nothing is run for so many times n, however many ask."""
+
+SLICE_MS, STEPS = 2, 64
+"""A slice ends after so long, or so many steps: a virtual clock does not move by work."""
+
+LONGEST_MS = 4_000
+"""No run takes longer, on however slow a machine: what it has found by then has to do."""
+
+DRAWS_MIN = 8
+"""So many ways forward have to be complete for anything to be told."""
+
+SPANS_MS = 60_000
+"""What was learned of durations is looked at anew after this."""
+
+AT_SUBMISSION_MS = 60_000
+"""An estimate counts as given at submission up to this age of a job."""
+
+SAMPLE_MS, SAMPLED = 20_000, 64
+"""Each so often those of the newest jobs that still wait are told, so that the hit rate does not hang upon
+who asks.
+"""
+
+OF_THE_MACHINE = frozenset(
+    {Code.STATS_UNKNOWN, Code.PANIC, Code.COOLING_DOWN, Code.NOT_QUIET, Code.CONSTRAINT}
+)
+"""Gates that nobody can foresee: others' use of the machine."""
+
+
+class EstimateService:
+    """One per server."""
+
+    def __init__(self, ledger: Ledger, settings: Callable[[], PolicySettings], demand: Demand) -> None:
+        self._ledger = ledger
+        self._clock = ledger.clock
+        self._settings = settings
+        self._demand = demand
+        self.book = EstimateBook()
+        self._turn = asyncio.Lock()
+        self._runs: dict[bool, tuple[Estimator, int]] = {}
+        self._rests_until_ms = 0
+        self._spans: tuple[Spans, int, int] | None = None
+        self._submitted: deque[int] = deque(maxlen=SAMPLED)
+
+    # -- telling
+
+    async def explain(self, shown: wire.JobOut) -> wire.JobExplained:
+        """A job as it is shown, and when it will start."""
+        number = to_number("job", shown.job_id)
+        job = self._ledger.state.jobs.get(number) if number is not None else None
+        out = wire.JobExplained(**msgspec.structs.asdict(shown))
+        out.waiting = len(self._ledger.state.line)
+        if job is not None and job.state in WAITING:
+            found = await self.of(job)
+            out.estimate = views.told(found, self.book.hits(self._ledger.state), self._clock.wall_ms())
+        return out
+
+    async def of(self, job: Job) -> Told:
+        """When this job starts, as far as anybody can know."""
+        note = self._out_of_line(job)
+        if note:
+            return Told(None, note=note)
+        gated = self._gate(job)
+        estimator = await self._run(job, as_quiet=bool(gated))
+        told = None if estimator is None else self._guess(estimator, job.number)
+        if told is None:
+            return Told(None, note=gated or self._why_unknown(job, estimator))
+        if gated:
+            return Told(told, after_quiet=True, note=gated)
+        self._given(job, told)
+        return Told(told)
+
+    def _out_of_line(self, job: Job) -> str:
+        """Why it can't be told of a job that stands nowhere in line; "" where it does, or will."""
+        if job.state is JobState.HELD:
+            return "it is held: it starts when somebody resumes it"
+        if job.state is not JobState.QUEUED:
+            return f"it is {job.state}"
+        if job.waits_for:
+            others = f" and {len(job.waits_for) - 1} more" * (len(job.waits_for) > 1)
+            return f"it comes after {job_id(job.waits_for[0])}{others}"
+        if not self._demand.exists(job.terms.ask):
+            return "no worker is there that does it"
+        return ""
+
+    def _gate(self, job: Job) -> str:
+        """What stands before it that nobody can foresee; "" for nothing."""
+        state = self._ledger.state
+        entry = state.line.entry(job.number)
+        ask = entry.ask if entry is not None else state.queue.ask_of(job)
+        found = admission.gates(state, ask, self._clock.now_ms(), self._settings())
+        of_machine = [reason.sentence for reason in found if reason.code in OF_THE_MACHINE]
+        return f"{of_machine[0]}; when that ends can't be foreseen" if of_machine else ""
+
+    @staticmethod
+    def _why_unknown(job: Job, estimator: Estimator | None) -> str:
+        if estimator is None:
+            return "too much waits for it to be worked out just now"
+        ask = estimator.unknown
+        if ask is not None:
+            kind = f"{ask.job_type} of {ask.holder}"
+            return f"nobody knows how long {kind} takes: nothing has ended here yet, and no limit is set"
+        return "what stands in its way ends at no time that is known"
+
+    def _guess(self, estimator: Estimator, number: int) -> Guess | None:
+        """From now on, with what misses have taught."""
+        state = self._ledger.state
+        place = 0
+        if number in state.line:
+            place = state.line.position(number, state.flows, self._settings().line)
+        guess = estimator.guess(number, place)
+        if guess is None:
+            return None
+        told = estimate.told(guess, self.book.hits(state))
+        gone_ms = self._clock.now_ms() - estimator.scene.now_ms
+        return Guess(max(0, told.wait50_ms - gone_ms), max(0, told.wait90_ms - gone_ms))
+
+    def _given(self, job: Job, guess: Guess) -> None:
+        wall_ms = self._clock.wall_ms()
+        if not job.generation and wall_ms - job.since_wall_ms <= AT_SUBMISSION_MS:
+            self.book.give(self._ledger.state, job.number, guess, wall_ms)
+
+    # -- running forward
+
+    async def _run(self, job: Job, *, as_quiet: bool = False) -> Estimator | None:
+        """A fresh run in which this job stands; None where there is none in time."""
+        async with self._turn:
+            known = self._runs.get(as_quiet)
+            if known is not None:
+                estimator, ended_ms = known
+                if self._clock.now_ms() - ended_ms <= FRESH_MS and estimator.knows(job.number):
+                    return estimator
+            left_ms = self._rests_until_ms - self._clock.now_ms()
+            if left_ms > 0:
+                await self._clock.sleep(left_ms)
+            return await self._forward(job, as_quiet)
+
+    async def _forward(self, job: Job, as_quiet: bool) -> Estimator | None:
+        state, began_ms = self._ledger.state, self._clock.now_ms()
+        scene, crew = scenes.scene(
+            state,
+            self._settings(),
+            self._demand,
+            began_ms,
+            self._clock.wall_ms(),
+            asked=job,
+            as_quiet=as_quiet,
+        )
+        estimator = Estimator(scene, self._learned(state, began_ms), crew.hands)
+        since_ms, busy_ms = began_ms, 0
+        for step, _ in enumerate(estimator.steps(), 1):
+            now_ms = self._clock.now_ms()
+            if now_ms - since_ms >= SLICE_MS or step % STEPS == 0:
+                busy_ms += now_ms - since_ms
+                if now_ms - began_ms > LONGEST_MS:
+                    break
+                await self._clock.sleep(SLICE_MS)
+                since_ms = self._clock.now_ms()
+        ended_ms = self._clock.now_ms()
+        self._rests_until_ms = ended_ms + REST * (busy_ms + ended_ms - since_ms)
+        if estimator.complete < DRAWS_MIN:
+            return None
+        self._runs[as_quiet] = (estimator, ended_ms)
+        return estimator
+
+    def _learned(self, state: State, now_ms: int) -> Spans:
+        """As it was lately: at once where there is a kind of work more."""
+        kinds = len(state.learned)
+        if self._spans is None or now_ms - self._spans[1] > SPANS_MS or self._spans[2] != kinds:
+            self._spans = (Spans(dict(state.learned)), now_ms, kinds)
+        return self._spans[0]
+
+    # -- what happens
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """Jobs that were submitted are looked at again shortly."""
+        for event in events:
+            if event.kind == "JobSubmitted":
+                number = to_number("job", event.subject)
+                if number is not None:
+                    self._submitted.append(number)
+
+    def started(self, jobs: Sequence[Job]) -> None:
+        """These have started: how well were they told?"""
+        self.book.started(self._ledger.state, jobs)
+
+    async def sample(self) -> None:
+        """Tell of the newest jobs that still wait, whether anybody asks or not. Drops runs that are old."""
+        now_ms = self._clock.now_ms()
+        self._runs = {key: one for key, one in self._runs.items() if now_ms - one[1] <= FRESH_MS}
+        numbers = list(self._submitted)
+        self._submitted.clear()
+        for number in numbers:
+            job = self._ledger.state.jobs.get(number)
+            if job is None or job.state is not JobState.QUEUED or self.book.has(self._ledger.state, number):
+                continue
+            if self._out_of_line(job) or self._gate(job):
+                continue
+            await self.of(job)
+
+    async def flush(self) -> None:
+        """Write what is new."""
+        if self.book.has_news and not self._ledger.read_only and self._ledger.ready:
+            await self._ledger.execute(self.book.write)
