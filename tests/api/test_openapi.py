@@ -101,6 +101,7 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/scheduler/status", "/api/scheduler/status", None),
         ("post", "/api/scheduler/explain", "/api/scheduler/explain", {"cost_units": 95}),
         ("get", "/api/scheduler/decisions", "/api/scheduler/decisions?range=1h", None),
+        ("get", "/api/scheduler/costs", "/api/scheduler/costs?holder=nobody", None),
         ("delete", "/api/scheduler/ticket/{ticket}", f"/api/scheduler/ticket/{ticket}", None),
         ("get", "/api/scheduler/locks", "/api/scheduler/locks", None),
         ("put", "/api/scheduler/locks/{name}", "/api/scheduler/locks/a%2Fb", {"size": 3}),

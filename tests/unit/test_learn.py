@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from leasehold.core import learn
-from leasehold.model.learned import Learned, Sketch
-from leasehold.model.lease import Usage
+from leasehold.model.charge import Charge
+from leasehold.model.learned import NOTHING_ASKED, Asked, Learned, Sketch
+from leasehold.model.lease import Ask, Usage
 from leasehold.testing.waiting import GIB, TOTALS
 
 BLANK = Learned("ann", "make")
@@ -99,3 +100,18 @@ def test_merging_is_the_same_from_both_sides() -> None:
 def test_an_empty_sketch_has_no_quantiles() -> None:
     """Nothing seen reads as 0."""
     assert learn.quantile(Sketch(), 95) == 0
+
+
+@pytest.mark.requirement("LEASE-15")
+def test_what_was_asked_last_stands_beside_what_was_used() -> None:
+    """Charged 60 units, then 30: the newest counts, fading keeps it, and records of before have none."""
+    learned = after((1, GIB, 1))
+    assert learned.asked == NOTHING_ASKED
+    for units in (60, 30):
+        ask = Ask("ann", "make", Charge(units, 2_000, GIB), "n", expected_ms=90_000)
+        learned = learn.observe(learned, Usage(1_000, GIB), 1_000, ask)
+    for _ in range(100):
+        learned = learn.observe(learned, Usage(1_000, GIB), 1_000)
+    assert learned.asked == Asked(30, 2_000, GIB, 90_000)
+    before = msgspec.msgpack.encode({"holder": "ann", "job_type": "make", "count": 1})
+    assert msgspec.msgpack.decode(before, type=Learned).asked == NOTHING_ASKED

@@ -13,6 +13,7 @@ from leasehold.wire import addon as addon_wire
 from leasehold.wire import alert as alert_wire
 from leasehold.wire import audit as audit_wire
 from leasehold.wire import claim as claim_wire
+from leasehold.wire import cost as cost_wire
 from leasehold.wire import guard as guard_wire
 from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
@@ -80,6 +81,8 @@ class Scheduler(Protocol):
     async def decisions(
         self, principal: Principal, *, holder: str | None, range_sec: int
     ) -> wire.Decisions: ...
+
+    async def costs(self, *, holder: str, job_type: str, limit: int) -> cost_wire.Costs: ...
 
     async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage: ...
 

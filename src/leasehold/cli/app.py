@@ -27,6 +27,7 @@ MODULES = (
     "status",
     "why",
     "get",
+    "cost",
     "lease",
     "lock",
     "owner",

@@ -18,6 +18,7 @@ from leasehold.wire import (
     alert,
     audit,
     claim,
+    cost,
     dashboard,
     forecast,
     guard,
@@ -88,6 +89,7 @@ DECISIONS = Call(paths.DECISIONS, Nothing, lease.Decisions)
 LEAVE_LINE = Call(paths.LEAVE_LINE, Nothing, Nothing)
 SUBMIT_JOBS = Call(paths.SUBMIT_JOBS, job.Submit, job.Submitted)
 JOBS = Call(paths.JOBS, Nothing, job.JobPage)
+COSTS = Call(paths.COSTS, Nothing, cost.Costs)
 JOB = Call(paths.JOB, Nothing, job.JobOut)
 CANCEL_JOB = Call(paths.CANCEL_JOB, job.Cancel, job.JobOut)
 RETRY_JOB = Call(paths.RETRY_JOB, job.Note, job.JobOut)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leasehold.core import learn
 from leasehold.core.state import LEARNED, Change, Outcome, Stamp, State
 from leasehold.model.learned import Learned
-from leasehold.model.lease import Usage
+from leasehold.model.lease import Ask, Usage
 
 LEARNED_MAX = 10_000
 
@@ -22,19 +22,20 @@ class Learning:
     """Ends that are not learned from yet."""
 
     def __init__(self) -> None:
-        self._ends: dict[tuple[str, str], list[tuple[Usage, int]]] = {}
+        self._ends: dict[tuple[str, str], list[tuple[Ask, Usage, int]]] = {}
 
     @property
     def has_news(self) -> bool:
         """Whether there is anything to learn."""
         return bool(self._ends)
 
-    def observe(self, holder: str, job_type: str, usage: Usage, ran_ms: int) -> None:
-        """Work of this kind has ended after so long, having used so much."""
+    def observe(self, ask: Ask, usage: Usage, ran_ms: int) -> None:
+        """Work that asked so has ended after so long, having used so much."""
+        holder, job_type = ask.holder, ask.job_type
         if len(self._ends) < LEARNED_MAX or (holder, job_type) in self._ends:
             ends = self._ends.setdefault((holder, job_type), [])
             if len(ends) < OBSERVED_MAX:
-                ends.append((usage, ran_ms))
+                ends.append((ask, usage, ran_ms))
 
     def learn(self, state: State, stamp: Stamp) -> Outcome:
         """A decision of the ledger: add what was gathered to what is known."""
@@ -47,7 +48,7 @@ class Learning:
                 if len(state.learned) >= LEARNED_MAX:
                     continue
                 known = Learned(holder, job_type)
-            for usage, ran_ms in ends:
-                known = learn.observe(known, usage, ran_ms)
+            for ask, usage, ran_ms in ends:
+                known = learn.observe(known, usage, ran_ms, ask)
             outcome.changes.append(Change(LEARNED, key, known))
         return outcome

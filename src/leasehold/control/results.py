@@ -40,7 +40,7 @@ class Results:
         self._settings = settings
         self._cold = cold
         self.on_ended = on_ended
-        self.on_observed: Callable[[str, str, Usage, int], None] = lambda holder, job_type, usage, ran: None
+        self.on_observed: Callable[[Ask, Usage, int], None] = lambda ask, usage, ran_ms: None
 
     async def complete_many(self, principal: Principal, body: wire.Complete) -> wire.CompleteOut:
         """Up to 1,000 results in one commit; each is taken or refused by itself."""
@@ -113,7 +113,7 @@ class Results:
             took_ms = max(1, stamp.now_ms - job.started_ms)
             work[key] = (ask, expected_ms + max(1, ask.expected_ms), real_ms + took_ms)
             if ended.state is JobState.DONE:
-                self.on_observed(ask.holder, ask.job_type, end.usage, took_ms)
+                self.on_observed(ask, end.usage, took_ms)
         return wire.Completed(item.job_id, str(ended.state))
 
     async def _again(self, principal: Principal, item: wire.CompletionItem, token: int) -> wire.Completed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from leasehold.control import answers, codec, views
+from leasehold.control import answers, codec, cost, views
 from leasehold.control.lease import LeaseService
 from leasehold.core import admission, capacity, enforce, learn
 from leasehold.core import guard as guards
@@ -18,6 +18,7 @@ from leasehold.model.principal import Principal
 from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
 from leasehold.ports.archive import Fold
+from leasehold.wire import cost as cost_wire
 from leasehold.wire import lease as wire
 
 WAITERS_SHOWN = 1_000
@@ -219,6 +220,11 @@ class SchedulerService:
                 suggestion = learn.suggest(record, self._leases.totals)
                 shown.append({"job_type": record.job_type, **views.learned(suggestion)})
         return sorted(shown, key=lambda row: str(row["job_type"]))[:100]
+
+    async def costs(self, *, holder: str, job_type: str, limit: int) -> cost_wire.Costs:
+        """What work asked and used, and what to ask next time (LEASE-15)."""
+        totals = self._leases.totals
+        return await self._ledger.read(lambda state: cost.costs(state, totals, holder, job_type, limit))
 
     async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage:
         """Committed events after a number, in order: all of them, for whoever may read events."""

@@ -297,7 +297,7 @@ class Supervisor:
                 self.leases.ended(lease)
             if event.kind == "LeaseReleased" and lease is not None and lease.ask.charge.is_work:
                 ran = ran_ms(lease, lease.ended_ms)
-                self.learning.observe(lease.ask.holder, lease.ask.job_type, lease.usage, ran)
+                self.learning.observe(lease.ask, lease.usage, ran)
         if not events:
             self.leases.line.dispatch()  # The store takes writes again.
             if self.jobs is not None:

@@ -12,6 +12,7 @@ Prediction*, NeurIPS 2023. Whatever the errors are like, the share that was kept
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from math import isqrt
 
 import msgspec
 
@@ -31,9 +32,15 @@ SEED = 1993
 SLACK_MS = 1_000
 """Added to a waiting time while it is multiplied: nothing times anything would stay nothing."""
 
-STEPS_50, STEPS_90 = (30_000, 30_000), (10_000, 90_000)
+STEPS_50, STEPS_90 = (60_000, 60_000), (20_000, 180_000)
 """How much, in millionths, a factor goes down after an estimate that was kept, and up after one that was
-not. 90 to 10: it rests where nine in ten are kept.
+not, at first. 90 to 10: it rests where nine in ten are kept.
+"""
+
+FULL_PACE, PACE_MIN = 20, MILLION // 10
+"""After so many scores steps begin to shrink with the root of their number, to a tenth: what chance has moved
+settles. Source: Angelopoulos, Barber, Bates, *Online Conformal Prediction with Decaying Step Sizes*, ICML
+2024.
 """
 
 FACTOR_MIN, FACTOR_MAX = MILLION // 20, 50 * MILLION
@@ -167,15 +174,22 @@ def _times(wait_ms: int, factor: int) -> int:
 def scored(hits: Hits, kept50: bool, kept90: bool, wall_ms: int) -> Hits:
     """One more that has started: whether by its P50, and by its P90."""
     hour = Hour(wall_ms // 3_600_000, 1, int(kept50), int(kept90))
+    pace = _pace(hits.scored + 1)
     return Hits(
-        _moved(hits.factor50, kept50, STEPS_50),
-        _moved(hits.factor90, kept90, STEPS_90),
+        _moved(hits.factor50, kept50, STEPS_50, pace),
+        _moved(hits.factor90, kept90, STEPS_90, pace),
         _with(hits.hours, hour),
+        hits.scored + 1,
     )
 
 
-def _moved(factor: int, kept: bool, steps: tuple[int, int]) -> int:
-    down, up = steps
+def _pace(scored: int) -> int:
+    """What steps are multiplied by, in millionths: less and less, never nothing, for the world changes."""
+    return min(MILLION, max(PACE_MIN, isqrt(FULL_PACE * MILLION * MILLION // scored)))
+
+
+def _moved(factor: int, kept: bool, steps: tuple[int, int], pace: int) -> int:
+    down, up = (step * pace // MILLION for step in steps)
     moved = factor - factor * down // MILLION if kept else factor + factor * up // MILLION
     return min(FACTOR_MAX, max(FACTOR_MIN, moved))
 

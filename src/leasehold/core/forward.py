@@ -27,7 +27,7 @@ from leasehold.model.settings import PolicySettings
 
 Standing = Waiter | Job | Entry
 
-LINE_MAX, FIRST = 5_000, 512
+LINE_MAX, FIRST = 5_000, 256
 """Of a longer line than this only so many, first in order, are run forward."""
 
 AT_ONCE, LEASES_AT_ONCE = 128, 16

@@ -15,8 +15,8 @@ import msgspec
 
 from leasehold.core.capacity import units_of
 from leasehold.model.charge import Totals
-from leasehold.model.learned import Learned, Sketch
-from leasehold.model.lease import Usage
+from leasehold.model.learned import Asked, Learned, Sketch
+from leasehold.model.lease import Ask, Usage
 
 BUCKETS_MAX = 10
 COUNT_MAX = 64
@@ -113,12 +113,19 @@ def _faded(learned: Learned) -> Learned:
             _halved(learned.cpu_millicores),
             _halved(learned.memory_bytes),
             _halved(learned.duration_ms),
+            learned.asked,
         )
     return learned
 
 
-def observe(learned: Learned, usage: Usage, duration_ms: int) -> Learned:
-    """Add one lease that ended: what it used in all, over how long."""
+def asked(ask: Ask) -> Asked:
+    """What a lease is charged, to be shown beside what it used."""
+    charge = ask.charge
+    return Asked(charge.units, charge.cpu_millicores, charge.memory_bytes, ask.expected_ms)
+
+
+def observe(learned: Learned, usage: Usage, duration_ms: int, ask: Ask | None = None) -> Learned:
+    """Add one lease that ended: what it used in all, over how long, and what it had asked."""
     duration_ms = max(1, duration_ms)
     return _faded(
         Learned(
@@ -128,6 +135,7 @@ def observe(learned: Learned, usage: Usage, duration_ms: int) -> Learned:
             seen(learned.cpu_millicores, usage.cpu_ms * 1000 // duration_ms),
             seen(learned.memory_bytes, usage.memory_peak_bytes),
             seen(learned.duration_ms, duration_ms),
+            asked(ask) if ask is not None else learned.asked,
         )
     )
 
@@ -143,6 +151,7 @@ def merge(one: Learned, other: Learned) -> Learned:
             united(one.cpu_millicores, other.cpu_millicores),
             united(one.memory_bytes, other.memory_bytes),
             united(one.duration_ms, other.duration_ms),
+            max(one.asked, other.asked, key=msgspec.structs.astuple),
         )
     )
 

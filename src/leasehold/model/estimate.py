@@ -32,8 +32,12 @@ class Hour(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Hits(msgspec.Struct, frozen=True, gc=False):
-    """How well estimates did. The factors, in millionths, are what waiting times are multiplied by."""
+    """How well estimates did: `scored` of them in all, those of the last month by hours.
+
+    The factors, in millionths, are what waiting times are multiplied by.
+    """
 
     factor50: int = MILLION
     factor90: int = MILLION
     hours: tuple[Hour, ...] = ()
+    scored: int = 0

@@ -23,6 +23,18 @@ class Sketch(msgspec.Struct, frozen=True, gc=False, array_like=True):
 EMPTY = Sketch()
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the newest lease of a kind was charged, and how long it was said to take. All 0: not known."""
+
+    units: int = 0
+    cpu_millicores: int = 0
+    memory_bytes: int = 0
+    expected_ms: int = 0
+
+
+NOTHING_ASKED = Asked()
+
+
 class Learned(msgspec.Struct, frozen=True, gc=False):
     """One (holder, job_type).
 
@@ -30,7 +42,7 @@ class Learned(msgspec.Struct, frozen=True, gc=False):
     bytes.
 
     `cpu_millicores` is the mean share of cores over a lease, `memory_bytes` its peak, `duration_ms` from
-    grant to end.
+    grant to end. `asked` is what to hold all that beside.
     """
 
     holder: str
@@ -39,3 +51,4 @@ class Learned(msgspec.Struct, frozen=True, gc=False):
     cpu_millicores: Sketch = EMPTY
     memory_bytes: Sketch = EMPTY
     duration_ms: Sketch = EMPTY
+    asked: Asked = NOTHING_ASKED

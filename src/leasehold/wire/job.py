@@ -206,7 +206,7 @@ class JobOut(msgspec.Struct, omit_defaults=True):
     submitted_at: str
     title: str = ""
     submitter: str = ""
-    payload: msgspec.Raw | None = None
+    payload: Any = None  # JSON as it was sent; `Raw | None` can be written, but never read back.
     is_command: bool = False
     command: list[str] = []
     cwd: str = ""
@@ -238,7 +238,7 @@ class JobOut(msgspec.Struct, omit_defaults=True):
     message: str = ""
     held_back: str = ""
     cancel_requested: str = ""
-    result: msgspec.Raw | None = None
+    result: Any = None
     error: str = ""
     error_class: str = ""
     exit_code: int | None = None

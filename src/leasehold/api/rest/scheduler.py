@@ -10,6 +10,7 @@ from msgspec import Meta
 from leasehold.api.endpoint import Call, Nothing, Table
 from leasehold.api.rest.lease import WRITES
 from leasehold.model import errors
+from leasehold.wire.cost import Costs
 from leasehold.wire.duration import Duration, duration_s
 from leasehold.wire.lease import Decisions, Explanation, HeavyLeaseRequest, Name, SchedulerStatus
 
@@ -19,6 +20,12 @@ table = Table("scheduler")
 class DecisionsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     range: Duration = "24h"
     holder: Name | None = None
+
+
+class CostsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    holder: Name | None = None
+    job_type: Name | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 200
 
 
 class TicketPath(msgspec.Struct, frozen=True):
@@ -50,6 +57,15 @@ async def get_decisions(call: Call[None, DecisionsQuery, Nothing]) -> Decisions:
     """How often each holder got which answer, and the last one."""
     return await call.services.scheduler.decisions(
         call.principal, holder=call.query.holder, range_sec=duration_s(call.query.range)
+    )
+
+
+@table.endpoint("GET", "/api/scheduler/costs", verb="lease:read", query=CostsQuery, answer=Costs)
+async def get_costs(call: Call[None, CostsQuery, Nothing]) -> Costs:
+    """What each kind of work asked and really used, with a suggested cost."""
+    query = call.query
+    return await call.services.scheduler.costs(
+        holder=query.holder or "", job_type=query.job_type or "", limit=query.limit
     )
 
 

@@ -1,7 +1,7 @@
 """When a job will start, run forward beside everything else, and the rate at which that was right (QUEUE-12).
 
-Runs go a slice of two milliseconds at a time on the event loop, which is free for as long between two of
-them. What they found is good for five seconds, for everybody who waits.
+Runs go in slices of a millisecond or a little more on the event loop, which is free for two between them.
+What they found is good for five seconds, for everybody who waits.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ FRESH_MS = 5_000
 REST = 4
 """After a run that took n ms nothing is run for so many times n, however many ask."""
 
-SLICE_MS, STEPS = 2, 64
-"""A slice ends after so long, or so many steps: a virtual clock does not move by work."""
+SLICE_MS, PAUSE_MS, STEPS = 1, 2, 64
+"""A slice ends after so long and the step under way (up to 4 ms), or so many steps: a virtual clock does not
+move by work. Then the event loop is free for the pause.
+"""
 
 LONGEST_MS = 4_000
 """No run takes longer, on however slow a machine: what it has found by then has to do."""
@@ -188,7 +190,7 @@ class EstimateService:
                 busy_ms += now_ms - since_ms
                 if now_ms - began_ms > LONGEST_MS:
                     break
-                await self._clock.sleep(SLICE_MS)
+                await self._clock.sleep(PAUSE_MS)
                 since_ms = self._clock.now_ms()
         ended_ms = self._clock.now_ms()
         self._rests_until_ms = ended_ms + REST * (busy_ms + ended_ms - since_ms)
