@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leasehold.cli.amounts import roughly
+from leasehold.cli.amounts import roughly, spell
 
 if TYPE_CHECKING:
-    from leasehold.wire.estimate import EstimateOut, HitsOut
+    from leasehold.wire.estimate import EstimateOut, EstimateStats, HitsOut
 
 SOON_S = 1.5
 """Below this it is about to start."""
@@ -33,6 +33,16 @@ def brief(estimate: EstimateOut) -> str:
         return f"not known: {estimate.note}"
     when = " once the machine is quiet" if estimate.after_quiet else ""
     return f"in {roughly(estimate.p50_sec)} (P50), {roughly(estimate.p90_sec)} (P90){when}"
+
+
+def kept(stats: EstimateStats | None) -> str | None:
+    """How well estimates did, in the shortest window that has enough of them; None without any."""
+    ranges = stats.ranges if stats is not None else []
+    for one in ranges:
+        if one.scored >= ENOUGH or (one is ranges[-1] and one.scored):
+            span = f"{one.scored:,} in {spell(one.range_sec)}"
+            return f"{one.p50_pct:g} % kept by P50, {one.p90_pct:g} % by P90, {span}"
+    return None
 
 
 def _trust(hits: HitsOut | None) -> str:

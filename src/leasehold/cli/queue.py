@@ -136,6 +136,7 @@ def summary(found: list[JobOut]) -> str:
 
 def show_stats(session: Session) -> int:
     """`GET /stats` for people."""
+    from leasehold.cli import estimate_words
     from leasehold.cli.amounts import bytes_text, spell
     from leasehold.client import calls
 
@@ -159,6 +160,7 @@ def show_stats(session: Session) -> int:
                 if found.wait_p50_sec is None or found.wait_p95_sec is None
                 else f"{spell(found.wait_p50_sec)} half of them, {spell(found.wait_p95_sec)} 95 of 100",
             ),
+            ("start estimates", estimate_words.kept(found.estimates)),
             ("payloads", bytes_text(found.payload_bytes)),
             ("workers", str(found.workers)),
             *[(f"waits: {code}", f"{count:,}") for code, count in found.reasons.items()],

@@ -34,10 +34,11 @@ class Hour(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Hits(msgspec.Struct, frozen=True, gc=False):
     """How well estimates did: `scored` of them in all, those of the last month by hours.
 
-    The factors, in millionths, are what waiting times are multiplied by.
+    The factors, in millionths, are what waiting times are multiplied by: at first what a recorded trace
+    taught.
     """
 
-    factor50: int = MILLION
-    factor90: int = MILLION
+    factor50: int = 1_050_000
+    factor90: int = 1_250_000
     hours: tuple[Hour, ...] = ()
     scored: int = 0

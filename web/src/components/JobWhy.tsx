@@ -2,6 +2,7 @@ import { now } from "../state/clock";
 import { durationOf, readable } from "../models/format";
 import { anywayOf, type Job } from "../models/job";
 import { Card } from "./Card";
+import { JobEstimate } from "./JobEstimate";
 import { links } from "./JobFacts";
 
 /** A sentence whose jobs are links. */
@@ -29,6 +30,7 @@ export function JobWhy({ job }: { job: Job }) {
         {!job.reasons?.length && <li>It is about to start.</li>}
       </ul>
       {(job.waits_for ?? []).length > 1 && <p class="whys-after">All that it waits for: {links(job.waits_for)}</p>}
+      <JobEstimate job={job} />
       <p class="fine">
         Submitted {durationOf(since)} ago. {job.state === "QUEUED" && anywayOf(job, now.value)}
       </p>
