@@ -39,6 +39,9 @@ SHUT = Reason(Code.BLOCKED, "")
 FORESEEN = frozenset({Code.BLOCKED, Code.COOLING_DOWN, Code.NO_WINDOW})
 """Gates that tell when they open, where they tell a time."""
 
+FAR_S = 10 * 365 * 86_400
+"""What opens later does not."""
+
 Takes = Callable[[int, Ask, int], int | None]
 """How long work of this number and ask takes in all, where it has run for so long already; None: nobody
 knows, and it never ends.
@@ -123,10 +126,16 @@ class Scene:
     def _look(self, ask: Ask) -> int | None:
         opens_ms = self.now_ms
         for reason in admission.gates(self.state, ask, self.now_ms, self.settings):
-            if reason.code not in FORESEEN or reason.retry_after_s is None:
+            if not foreseen(reason):
                 return None
+            assert reason.retry_after_s is not None, "a gate that is foreseen tells when it opens"
             opens_ms = max(opens_ms, self.now_ms + 1000 * reason.retry_after_s)
         return opens_ms
+
+
+def foreseen(reason: Reason) -> bool:
+    """Whether this gate tells when it opens."""
+    return reason.code in FORESEEN and reason.retry_after_s is not None and reason.retry_after_s < FAR_S
 
 
 def _first(state: State, now_ms: int, settings: PolicySettings) -> Iterator[Standing]:

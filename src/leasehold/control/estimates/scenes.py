@@ -7,11 +7,12 @@ from itertools import islice
 import msgspec
 
 from leasehold.control.demand import Demand
-from leasehold.control.estimates.hands import Crew
+from leasehold.control.estimates.hands import Crew, Kind
 from leasehold.core.forward import Scene, Standing
 from leasehold.core.jobs import Entry
 from leasehold.core.state import State
 from leasehold.model.job import Job
+from leasehold.model.lease import Ask
 from leasehold.model.line import Here, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.settings import PolicySettings
@@ -34,10 +35,11 @@ def scene(
     from now on.
     """
     crew = Crew(demand, state)
+    under_sessions = session_kinds(state)
 
     def keep(entry: Standing) -> bool:
         if not isinstance(entry, Waiter):
-            return True
+            return kind_of(entry.ask) not in under_sessions
         presence = state.presence.get(entry.ticket)
         return presence is not None and presence.here(now_ms) is not Here.AWAY
 
@@ -50,6 +52,34 @@ def scene(
         coming=_coming(state, now_ms, wall_ms, asked),
     )
     return found, crew
+
+
+def kind_of(ask: Ask) -> Kind:
+    """What a worker must be able to do for it."""
+    return ask.job_type, ask.needs
+
+
+def session_kinds(state: State) -> set[Kind]:
+    """Kinds of jobs that workers do under leases of their own: they wait for those, not for room."""
+    found: set[Kind] = set()
+    for lease_id, under in state.queue.by_lease.items():
+        lease = state.leases.get(lease_id)
+        job = state.jobs.get(next(iter(under)))
+        if lease is not None and not lease.job and job is not None:
+            found.add(kind_of(job.terms.ask))
+    return found
+
+
+def has_worker(state: State, demand: Demand, ask: Ask) -> bool:
+    """Whether anybody does such jobs: is there, was within the last minute, or has one in hand."""
+    if demand.exists(ask):
+        return True
+    kind, jobs = kind_of(ask), state.jobs
+    for under in state.queue.by_lease.values():
+        job = jobs.get(next(iter(under)))
+        if job is not None and kind_of(job.terms.ask) == kind:
+            return True
+    return False
 
 
 def quiet(view: NodeView | None) -> NodeView | None:

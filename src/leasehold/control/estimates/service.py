@@ -20,6 +20,7 @@ from leasehold.control.ledger import Ledger
 from leasehold.core import admission, estimate
 from leasehold.core.attempt import job_id
 from leasehold.core.estimate import Estimator, Guess
+from leasehold.core.forward import foreseen
 from leasehold.core.spans import Spans
 from leasehold.core.state import State
 from leasehold.model.event import Event
@@ -52,14 +53,12 @@ SPANS_MS = 60_000
 AT_SUBMISSION_MS = 60_000
 """An estimate counts as given at submission up to this age of a job."""
 
-SAMPLE_MS, SAMPLED = 20_000, 64
+SAMPLE_MS, SAMPLED = 30_000, 64
 """Each so often those of the newest jobs that still wait are told, so that the hit rate does not hang upon
 who asks.
 """
 
-OF_THE_MACHINE = frozenset(
-    {Code.STATS_UNKNOWN, Code.PANIC, Code.COOLING_DOWN, Code.NOT_QUIET, Code.CONSTRAINT}
-)
+OF_THE_MACHINE = frozenset({Code.STATS_UNKNOWN, Code.PANIC, Code.NOT_QUIET, Code.CONSTRAINT})
 """Gates that nobody can foresee: others' use of the machine."""
 
 
@@ -96,7 +95,9 @@ class EstimateService:
         note = self._out_of_line(job)
         if note:
             return Told(None, note=note)
-        gated = self._gate(job)
+        gated, of_machine = self._gate(job)
+        if gated and not of_machine:
+            return Told(None, note=gated)
         estimator = await self._run(job, as_quiet=bool(gated))
         told = None if estimator is None else self._guess(estimator, job.number)
         if told is None:
@@ -115,18 +116,26 @@ class EstimateService:
         if job.waits_for:
             others = f" and {len(job.waits_for) - 1} more" * (len(job.waits_for) > 1)
             return f"it comes after {job_id(job.waits_for[0])}{others}"
-        if not self._demand.exists(job.terms.ask):
+        ask = job.terms.ask
+        if not scenes.has_worker(self._ledger.state, self._demand, ask):
             return "no worker is there that does it"
+        if scenes.kind_of(ask) in scenes.session_kinds(self._ledger.state):
+            return "workers take it under a lease of their own, as fast as they can"
         return ""
 
-    def _gate(self, job: Job) -> str:
-        """What stands before it that nobody can foresee; "" for nothing."""
+    def _gate(self, job: Job) -> tuple[str, bool]:
+        """What stands before it that nobody can foresee, "" for nothing; and whether it is only that others
+        use the machine.
+        """
         state = self._ledger.state
         entry = state.line.entry(job.number)
         ask = entry.ask if entry is not None else state.queue.ask_of(job)
         found = admission.gates(state, ask, self._clock.now_ms(), self._settings())
-        of_machine = [reason.sentence for reason in found if reason.code in OF_THE_MACHINE]
-        return f"{of_machine[0]}; when that ends can't be foreseen" if of_machine else ""
+        found = [reason for reason in found if not foreseen(reason)]
+        if not found:
+            return "", False
+        of_machine = all(reason.code in OF_THE_MACHINE for reason in found)
+        return f"{found[0].sentence}; when that ends can't be foreseen", of_machine
 
     @staticmethod
     def _why_unknown(job: Job, estimator: Estimator | None) -> str:
@@ -230,7 +239,7 @@ class EstimateService:
             job = self._ledger.state.jobs.get(number)
             if job is None or job.state is not JobState.QUEUED or self.book.has(self._ledger.state, number):
                 continue
-            if self._out_of_line(job) or self._gate(job):
+            if self._out_of_line(job) or self._gate(job)[0]:
                 continue
             await self.of(job)
 
