@@ -33,18 +33,18 @@ from leasehold.wire import job as wire
 FRESH_MS = 5_000
 """So long a run forward is good for."""
 
-REST = 4
-"""After a run that took n ms nothing is run for so many times n, however many ask."""
+REST, REST_MS_MAX = 4, 2_000
+"""After a run that was busy for n ms nothing is run for so many times n, however many ask."""
 
 SLICE_MS, PAUSE_MS, STEPS = 1, 2, 64
 """A slice ends after so long and the step under way (up to 4 ms), or so many steps: a virtual clock does not
 move by work. Then the event loop is free for the pause.
 """
 
-LONGEST_MS = 4_000
-"""No run takes longer, on however slow a machine: what it has found by then has to do."""
+LONGEST_MS = 5_000
+"""No run takes longer, on however busy a machine: what it has found by then has to do."""
 
-DRAWS_MIN = 8
+DRAWS_MIN = 4
 """So many ways forward have to be complete for anything to be told."""
 
 SPANS_MS = 60_000
@@ -99,9 +99,9 @@ class EstimateService:
         if gated and not of_machine:
             return Told(None, note=gated)
         estimator = await self._run(job, as_quiet=bool(gated))
-        told = None if estimator is None else self._guess(estimator, job.number)
+        told = self._guess(estimator, job.number)
         if told is None:
-            return Told(None, note=gated or self._why_unknown(job, estimator))
+            return Told(None, note=gated or self._why_unknown(estimator))
         if gated:
             return Told(told, after_quiet=True, note=gated)
         self._given(job, told)
@@ -138,8 +138,8 @@ class EstimateService:
         return f"{found[0].sentence}; when that ends can't be foreseen", of_machine
 
     @staticmethod
-    def _why_unknown(job: Job, estimator: Estimator | None) -> str:
-        if estimator is None:
+    def _why_unknown(estimator: Estimator) -> str:
+        if estimator.complete < DRAWS_MIN:
             return "too much waits for it to be worked out just now"
         ask = estimator.unknown
         if ask is not None:
@@ -153,7 +153,7 @@ class EstimateService:
         place = 0
         if number in state.line:
             place = state.line.position(number, state.flows, self._settings().line)
-        guess = estimator.guess(number, place)
+        guess = estimator.guess(number, place) if estimator.complete >= DRAWS_MIN else None
         if guess is None:
             return None
         told = estimate.told(guess, self.book.hits(state))
@@ -167,8 +167,8 @@ class EstimateService:
 
     # -- running forward
 
-    async def _run(self, job: Job, *, as_quiet: bool = False) -> Estimator | None:
-        """A fresh run in which this job stands; None where there is none in time."""
+    async def _run(self, job: Job, *, as_quiet: bool = False) -> Estimator:
+        """A fresh run in which this job stands."""
         async with self._turn:
             known = self._runs.get(as_quiet)
             if known is not None:
@@ -180,7 +180,7 @@ class EstimateService:
                 await self._clock.sleep(left_ms)
             return await self._forward(job, as_quiet)
 
-    async def _forward(self, job: Job, as_quiet: bool) -> Estimator | None:
+    async def _forward(self, job: Job, as_quiet: bool) -> Estimator:
         state, began_ms = self._ledger.state, self._clock.now_ms()
         scene, crew = scenes.scene(
             state,
@@ -202,9 +202,7 @@ class EstimateService:
                 await self._clock.sleep(PAUSE_MS)
                 since_ms = self._clock.now_ms()
         ended_ms = self._clock.now_ms()
-        self._rests_until_ms = ended_ms + REST * (busy_ms + ended_ms - since_ms)
-        if estimator.complete < DRAWS_MIN:
-            return None
+        self._rests_until_ms = ended_ms + min(REST_MS_MAX, REST * (busy_ms + ended_ms - since_ms))
         self._runs[as_quiet] = (estimator, ended_ms)
         return estimator
 
