@@ -24,7 +24,12 @@ def test_a_job_is_whole_and_accessible(machine: RealServer, visit: Opened) -> No
         "runs": ("line 2", "by runner", "in /tmp", "60 units"),
         "after": ("It comes after", "What changes that", "It has not started yet"),
         "fails": ("exit code 3", "oh no", "This is the end", "of CPU"),
-        "data": ("No worker is there that does train", '"layers": [', "it starts anyway from"),
+        "data": (
+            "No worker is there that does train",
+            "When it will start is not known: no worker is there",
+            '"layers": [',
+            "it starts anyway from",
+        ),
     }
     for size, scheme in LOOKS:
         seen = visit(size=size, scheme=scheme)
