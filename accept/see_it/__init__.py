@@ -1,6 +1,6 @@
 """See it: dashboard, history, forecast, alerts."""
 
-from accept.see_it import forecast as forecast
 from accept.see_it import alerts as alerts
-from accept.see_it import notify as notify
 from accept.see_it import estimate as estimate
+from accept.see_it import forecast as forecast
+from accept.see_it import notify as notify

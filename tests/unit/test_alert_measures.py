@@ -19,7 +19,7 @@ from leasehold.model.alert import Reading
 from leasehold.model.alert_rules import BY_NAME
 from leasehold.model.settings import AlertSettings
 from leasehold.model.snapshot import Mount, Surroundings
-from leasehold.ports.storage import StorageFigures
+from leasehold.model.storage import Sizes
 from leasehold.ports.store import StoreError
 from leasehold.testing.manual_clock import settled
 from leasehold.wire.claim import Claim, Completion
@@ -32,6 +32,11 @@ pytestmark = pytest.mark.requirement("OPS-26")
 MINUTE, GIB, MIB = 60_000, 1 << 30, 1 << 20
 
 
+def of_size(file_mib: int, free_mib: int) -> Sizes:
+    """A store whose file has so much, and so much of it free."""
+    return Sizes(4096, file_mib * 256, free_mib * 256, 0, 0, 1 << 40, in_slices=True)
+
+
 class Watched:
     """The services of a queue, and what alerts see of them."""
 
@@ -41,7 +46,7 @@ class Watched:
         self.lag_s = 0.0
         self.damage = ""
         self.certificates: list[tuple[int, int]] = []
-        self.files: StorageFigures | None = StorageFigures(64 * MIB, 0, 0)
+        self.files: Sizes | None = of_size(64, 0)
         sense = SimpleNamespace(around=Surroundings(), measured_wall_ms=None, own_errors=dict)
         self.sense = cast(Any, sense)
         self.pulse = Pulse(here.clock.now_ms(), here.jobs.demand, lambda: self.errors, lambda: self.invalid)
@@ -50,14 +55,14 @@ class Watched:
             here.ledger,
             self.pulse,
             self.sense,
-            self,
+            cast(Any, self),
             loop_lag_s=lambda: self.lag_s,
             certificates=lambda: self.certificates,
             damage=lambda: self.damage,
         )
 
-    async def figures(self) -> StorageFigures:
-        """The port `Storage`."""
+    async def sizes(self) -> Sizes:
+        """Of the port `Storage`."""
         if self.files is None:
             raise StoreError("it is not open")
         return self.files
@@ -311,9 +316,9 @@ async def test_empty_pages_count_where_they_are_worth_it() -> None:
     async with watched() as seen:
         assert await seen.verdict("fragmentation") == "fine"
         for files, verdict in (
-            (StorageFigures(20 * MIB, 15 * MIB, 0), "fine"),
-            (StorageFigures(64 * MIB, 32 * MIB, 0), "fine"),
-            (StorageFigures(64 * MIB, 33 * MIB, 0), "warning"),
+            (of_size(20, 15), "fine"),
+            (of_size(64, 32), "fine"),
+            (of_size(64, 33), "warning"),
             (None, "unknown"),
         ):
             seen.files = files

@@ -61,8 +61,6 @@ _SEE = frozenset(
         "alert:read",
         "schedule:read",
         "tenant:read",
-        "schedule:read",
-        "tenant:read",
         "notification:read",
     }
 )

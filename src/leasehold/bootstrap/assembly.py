@@ -209,9 +209,10 @@ class Assembly:
             runner=self.runner,
             outbox=self.outbox,
         )
+        self.files = SqliteStorage(self.store, backups_of(self.data, lambda: self.settings.backup_path))
         self.storage = StorageService(
             self.leases,
-            SqliteStorage(self.store, backups_of(self.data, lambda: self.settings.backup_path)),
+            self.files,
             lambda: self.settings.backup,
             local_zone(),
             self._start_anew,
@@ -279,7 +280,7 @@ class Assembly:
             self.ledger,
             self.pulse,
             self.sense,
-            self.store,
+            self.files,
             loop_lag_s=lag,
             certificates=lambda: lives(self.listeners),
             damage=lambda: self.store.damage,

@@ -69,7 +69,7 @@ def proof_of(folder: Path) -> Proof:
         last_event=numbers.last_event,
         incarnation=start.incarnation - 1,
         counts=counts,
-        unreadable=state.quarantined,
+        unreadable=state.quarantined_count,
     )
 
 

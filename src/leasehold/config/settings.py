@@ -11,8 +11,8 @@ from msgspec import Meta
 from leasehold.model.quiet import QuietSettings
 from leasehold.model.settings import (
     AddonSettings,
-    BackupSettings,
     AlertSettings,
+    BackupSettings,
     CapacitySettings,
     ForecastSettings,
     HistorySettings,

@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterator
 from leasehold.control import views
 from leasehold.control.estimates.views import WEEK_H
 from leasehold.control.history import ADDON
-from leasehold.control.job_stats import JobStats
 from leasehold.control.job import JobService
-from leasehold.control.job_stats import WAIT_BOUNDS_MS, JobStats
+from leasehold.control.job_stats import JobStats
 from leasehold.control.lease import LeaseService
 from leasehold.control.sense import SenseService
 from leasehold.control.storage import StorageService
 from leasehold.control.supervisor import Supervisor
+from leasehold.core import estimate
 from leasehold.core import tenant as tenants
 from leasehold.core.state import State
-from leasehold.core import estimate
 from leasehold.model.job import ENDED, JobState
 from leasehold.model.lease import LIVE, BrakeLevel
 from leasehold.model.node import State as QuietState
-from leasehold.model.storage import Care
 from leasehold.model.notification import DeliveryState
+from leasehold.model.storage import Care
 from leasehold.runtime.telemetry import Labels, Telemetry
 
 Rows = Iterator[tuple[Labels, float]]
@@ -58,7 +57,7 @@ def of_storage(telemetry: Telemetry, service: StorageService) -> None:
         sizes = service.last_sizes
         if sizes is not None:
             yield ("file",), sizes.file_bytes
-            yield ("free",), sizes.free_pages * sizes.page_bytes
+            yield ("free",), sizes.free_bytes
             yield ("journal",), sizes.journal_bytes
             yield ("samples",), sizes.samples_bytes
 

@@ -90,7 +90,7 @@ def _take(state: State, table: str, name: str, value: bytes) -> None:
         record = codec.decode(table, name, value, state.terms)
     except codec.Unreadable as error:
         log.error("record_quarantined", table=table, key=name, why=str(error))
-        state.quarantined += 1
+        state.quarantined_count += 1
         if len(state.quarantined) < QUARANTINED_SHOWN:
             state.quarantined[f"{table}/{name}"] = str(error)
         if error.rescued is not None:

@@ -276,7 +276,7 @@ class StorageService:
 
     async def _backup(self, by: str, reason: str) -> Manifest:
         settings = self._settings()
-        unreadable = self._ledger.state.quarantined
+        unreadable = self._ledger.state.quarantined_count
 
         async def work() -> Done[Manifest]:
             made = await self._storage.make(reason, samples=settings.samples, unreadable=unreadable)

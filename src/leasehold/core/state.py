@@ -199,12 +199,11 @@ class State:
         """Records of jobs that can't be read, by their store key: they stay where they are, and are told."""
         self.quarantined: dict[str, str] = {}
         """All records that could not be read, by table and key, with the reason; the first thousand."""
+        self.quarantined_count = 0
         self.braked: set[str] = set()
         self.resuming: dict[str, str] = {}
         # Volatile.
         self.broken = ""
-        self.quarantined = 0
-        """Live records that could not be read when the state was loaded."""
         self.view: NodeView | None = None
         self.liveness: dict[str, Liveness] = {}
         self.presence: dict[str, Presence] = {}

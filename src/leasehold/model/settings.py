@@ -120,6 +120,8 @@ class ForecastSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     half_life_days: int = 28
     quiet_from_pct: int = 80
     window_min_sec: int = 1_800
+
+
 class BackupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """OPS-15. `dir` "": `backups` in the data folder. `at`: when each day, on this machine's clocks.
 
@@ -132,6 +134,8 @@ class BackupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: str = "03:00"
     keep: int = 7
     samples: bool = False
+
+
 class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """OPS-13. `check_ms`: how often rules are looked at; nothing fires for `start_delay_ms` after a start.
 
@@ -140,6 +144,8 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     check_ms: Annotated[int, Meta(ge=200, le=600_000)] = 10_000
     start_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 30_000
+
+
 class NotificationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """OPS-14. `allowed_hosts`: addresses, networks or `localhost` that notifications may go to although they
     are not public, and over plain http. `page_url`: where people reach the page, for links in e-mail and

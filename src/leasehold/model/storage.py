@@ -95,6 +95,10 @@ class Sizes(msgspec.Struct, frozen=True):
         return self.page_bytes * self.pages
 
     @property
+    def free_bytes(self) -> int:
+        return self.page_bytes * self.free_pages
+
+    @property
     def fragmentation(self) -> float:
         """The share of the file's pages that hold nothing, 0 to 1."""
         return self.free_pages / self.pages if self.pages else 0.0

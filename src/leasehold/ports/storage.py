@@ -62,31 +62,3 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """End what runs, soon. Idempotent."""
-"""The port of what the store's files are like: for alerts and for people, never for decisions."""
-
-from __future__ import annotations
-
-from typing import Protocol
-
-import msgspec
-
-
-class StorageFigures(msgspec.Struct, frozen=True):
-    """Of the store's file: its size, what of it is empty pages, and the size of its journal."""
-
-    file_bytes: int
-    free_bytes: int
-    journal_bytes: int
-
-    @property
-    def free_pct(self) -> float:
-        """The share of empty pages."""
-        return round(100 * self.free_bytes / self.file_bytes, 1) if self.file_bytes else 0.0
-
-
-class Storage(Protocol):
-    """A store that can tell about its files."""
-
-    async def figures(self) -> StorageFigures:
-        """As they are now, read beside the writer. Raises StoreError."""
-        ...

@@ -58,7 +58,6 @@ METRICS: tuple[Metric, ...] = (
         ("le",),
         16,
     ),
-    Metric("leasehold_store_bytes", "gauge", "The store's file, its empty pages, its journal.", ("part",), 3),
     Metric("leasehold_records_quarantined", "gauge", "Records that could not be read at the start."),
     Metric(
         "leasehold_alert_level",

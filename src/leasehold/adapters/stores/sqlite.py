@@ -28,7 +28,6 @@ from leasehold.adapters.stores.sqlite_journal import Journal
 from leasehold.adapters.stores.sqlite_readers import Readers
 from leasehold.adapters.stores.trail import Trail
 from leasehold.adapters.stores.writer import WriterThread
-from leasehold.ports.storage import StorageFigures
 from leasehold.ports.store import Batch, CommitFailed, CommitUnknown, Fenced, Limits, Snapshot, StoreError
 
 T = TypeVar("T")
@@ -112,12 +111,6 @@ class SqliteStore:
             raise StoreError(f"{self.path} is not open")
         asked = list(checked_keys(keys))
         return await self._readers.ask(lambda connection: read_rows(connection, asked))
-
-    async def figures(self) -> StorageFigures:
-        """The port `Storage`."""
-        if self._readers is None:
-            raise StoreError(f"{self.path} is not open")
-        return await self._readers.ask(lambda connection: sqlite_check.figures(connection, self.path))
 
     async def commit(self, batch: Batch) -> None:
         size = checked_size(batch, LIMITS)

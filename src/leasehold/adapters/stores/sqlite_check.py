@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from leasehold.adapters.stores.records import Records
 from leasehold.adapters.stores.sqlite_schema import JOBS
-from leasehold.ports.storage import StorageFigures
 from leasehold.ports.store import StoreCorrupt
 
 CHECKED_ROWS = 50_000
@@ -117,13 +115,3 @@ def corrupt(path: str, exc: sqlite3.Error) -> StoreCorrupt:
     return StoreCorrupt(
         f"{path} can't be read ({exc}): restore a backup, or move the file away to start empty"
     )
-
-
-def figures(connection: sqlite3.Connection, path: Path) -> StorageFigures:
-    """Sizes of the file and its journal, and the empty pages of the file."""
-    size, pages, empty = (
-        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count")
-    )
-    journal = path.with_name(f"{path.name}-wal")
-    return StorageFigures(size * pages, size * empty, journal.stat().st_size if journal.exists() else 0)

@@ -1,4 +1,4 @@
-"""Where `/metrics` reads the figures of alerts, workers, commits and the store's files (OPS-12)."""
+"""Where `/metrics` reads the figures of alerts, workers and commits (OPS-12)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,9 @@ def publish(
         yield ("online",), found.online
         yield ("known",), found.known
 
-    def store_bytes() -> Rows:
-        found = measures.figures
-        if found is not None:
-            yield ("file",), found.file_bytes
-            yield ("empty",), found.free_bytes
-            yield ("journal",), found.journal_bytes
-
     telemetry.source("leasehold_alert_level", lambda: (((name,), level) for name, level in alerts.levels()))
     telemetry.figure("leasehold_alert_checks_total", lambda: alerts.checks)
     telemetry.source("leasehold_workers", workers)
-    telemetry.source("leasehold_store_bytes", store_bytes)
     telemetry.source("leasehold_commit_seconds", commits.histogram)
     telemetry.figure("leasehold_log_errors_total", log_errors)
     telemetry.figure("leasehold_measured_age_seconds", lambda: pulse.unmeasured_ms(clock.now_ms()) / 1000)

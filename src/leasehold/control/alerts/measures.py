@@ -10,7 +10,8 @@ from leasehold.control.alerts.pulse import DAY_MS, Pulse
 from leasehold.control.ledger import Ledger
 from leasehold.control.sense import SenseService
 from leasehold.model.alert import UNKNOWN, Reading
-from leasehold.ports.storage import Storage, StorageFigures
+from leasehold.model.storage import Sizes
+from leasehold.ports.storage import Storage
 from leasehold.ports.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ class Measures:
         self._loop_lag_s = loop_lag_s
         self._certificates = certificates
         self._damage = damage
-        self.figures: StorageFigures | None = None
+        self.sizes: Sizes | None = None
         self._asked_ms: int | None = None
 
     @property
@@ -88,9 +89,9 @@ class Measures:
             return
         self._asked_ms = now_ms
         try:
-            self.figures = await self._storage.figures()
+            self.sizes = await self._storage.sizes()
         except StoreError as error:
-            self.figures = None
+            self.sizes = None
             log.info("storage_unknown", why=str(error))
 
     # -- the store
@@ -114,12 +115,13 @@ class Measures:
         return Reading(float(len(found)), f"{len(found)} record(s) can't be read{names}")
 
     def fragmentation(self) -> Reading:
-        found = self.figures
+        found = self.sizes
         if found is None:
             return UNKNOWN
+        free_pct = round(100 * found.fragmentation, 1)
         empty, size = found.free_bytes >> 20, found.file_bytes >> 20
-        sentence = f"{found.free_pct:g} % of the store's file is empty: {empty:,} of {size:,} MiB"
-        return Reading(found.free_pct if found.free_bytes >= EMPTY_BYTES_MIN else 0.0, sentence)
+        sentence = f"{free_pct:g} % of the store's file is empty: {empty:,} of {size:,} MiB"
+        return Reading(free_pct if found.free_bytes >= EMPTY_BYTES_MIN else 0.0, sentence)
 
     # -- the machine
 

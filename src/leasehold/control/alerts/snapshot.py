@@ -129,12 +129,12 @@ class Snapshots:
         )
 
     def _storage(self, state: State) -> wire.StorageHealth:
-        trouble, files, disk = self._measures.store_trouble(), self._measures.figures, self._measures.disk()
+        trouble, files, disk = self._measures.store_trouble(), self._measures.sizes, self._measures.disk()
         commits = self._commits.quantiles(self._clock.now_ms()).count
         return wire.StorageHealth(
             trouble=trouble.sentence if trouble.value else "",
             file_bytes=files.file_bytes if files is not None else None,
-            empty_pct=files.free_pct if files is not None else None,
+            empty_pct=round(100 * files.fragmentation, 1) if files is not None else None,
             journal_bytes=files.journal_bytes if files is not None else None,
             disk_free_pct=disk.value,
             commits_per_sec=round(commits * 1000 / self._commits.span_ms, 2),
