@@ -149,14 +149,17 @@ class RealServer:
         while time.monotonic() < deadline:
             assert process.poll() is None, (self.folder / "stderr").read_text()
             try:
-                found = json.loads((self.data / "server.json").read_bytes())
-                self.port = found["port"]
+                self.read_port()
                 if self.get("/ready").status == 200 and self._is_measured():
                     return
             except (OSError, ValueError):
                 pass
             time.sleep(0.02)
         raise AssertionError(f"the server was not ready within {START_S} s")
+
+    def read_port(self) -> None:
+        """Where it listens now. Raises OSError, ValueError while it does not say so."""
+        self.port = json.loads((self.data / "server.json").read_bytes())["port"]
 
     def _is_measured(self) -> bool:
         reply = self.get("/api/system-stats/health")
