@@ -140,6 +140,7 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/system-stats/health", "/api/system-stats/health", None),
         ("get", "/api/system-stats/history", "/api/system-stats/history?group=quiet", None),
         ("get", "/api/system-stats/streaks", "/api/system-stats/streaks", None),
+        ("get", "/api/system-stats/history/groups", "/api/system-stats/history/groups", None),
         ("get", "/api/system-stats/heatmap", "/api/system-stats/heatmap", None),
         ("get", "/api/system-stats/forecast", "/api/system-stats/forecast?duration=1h&within=7d", None),
         ("get", "/api/system-stats/forecast/scores", "/api/system-stats/forecast/scores", None),

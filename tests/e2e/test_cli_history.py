@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import pytest
 
 from tests.e2e.machine import Machine
+
+
+def listed(here: Machine) -> dict[str, Any]:
+    found = json.loads(here.cli("history", "--list", "--json").stdout)
+    return {one["group"]: one for one in found["groups"]}
+
+
+@pytest.mark.requirement("SENSE-15")
+def test_history_lists_what_there_is(here: Machine) -> None:
+    """Groups and figures with `--list`; each of them can be asked for."""
+    deadline = time.monotonic() + 60
+    while len(groups := listed(here)) < 4:  # The first sample is taken before the machine was measured.
+        assert time.monotonic() < deadline, groups
+        time.sleep(0.5)
+    told = here.cli("history", "--list")
+    assert "cpu_pct" in told.stdout
+    assert "by hours for 730 d" in told.stderr
+    assert {"host", "process", "api", "quiet"} <= groups.keys()
+    assert groups["host"]["headline"] == "cpu_pct"
+    assert "quiet" in groups["quiet"]["metrics"]
+    assert here.cli("history", "host", "--metric", groups["host"]["metrics"][-1]).returncode == 0
 
 
 @pytest.mark.requirement("SENSE-19")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,10 +34,15 @@ def register(app: typer.Typer) -> None:
         aggregate: Annotated[
             str, typer.Option("--agg", metavar="mean|min|max|last|count", help="of what each value is made")
         ] = "mean",
+        list_groups: Annotated[
+            bool, typer.Option("--list", help="which groups and figures there are")
+        ] = False,
     ) -> int:
         """A measured figure over time."""
         from leasehold.client import calls
 
+        if list_groups:
+            return _list(session)
         query = {
             "group": group,
             "metric": metric or None,
@@ -84,20 +90,57 @@ def register(app: typer.Typer) -> None:
         return exits.DONE
 
 
+def _list(session: Session) -> int:
+    from leasehold.client import calls
+
+    found = session.client.send(calls.HISTORY_GROUPS)
+    if session.out.as_json:
+        session.out.document(found)
+        return exits.DONE
+    rows = [
+        (one.group, name, "shown without --metric" if name == one.headline else "")
+        for one in found.groups
+        for name in one.metrics
+    ]
+    session.out.table(("GROUP", "METRIC", ""), rows, nothing="nothing was measured yet")
+    session.say(
+        f"each {found.sample_sec} s for {found.raw_days} d, by minutes for {found.minute_days} d, "
+        f"by hours for {found.hour_days} d"
+    )
+    return exits.DONE
+
+
 def _show(session: Session, found: HistoryOut) -> None:
     from leasehold.cli.amounts import spell
 
     known = [value for value in found.values if value is not None]
     session.out.text(f"{found.group} {found.metric}, {found.agg} per {spell(found.step_sec)}")
-    session.out.text(f"{found.start} … {found.end}")
+    session.out.text(f"{_clock(found.start)} … {_clock(found.end)}")
     if not known:
         session.out.text("nothing was measured in this time")
         return
     session.out.text(_drawn(found.values))
+    lowest, highest, last = (_figure(value, found) for value in (min(known), max(known), known[-1]))
     session.out.text(
-        f"lowest {min(known):g}, highest {max(known):g}, last {known[-1]:g}; "
-        f"{len(known)} of {len(found.values)} known"
+        f"lowest {lowest}, highest {highest}, last {last}; {len(known)} of {len(found.values)} known"
     )
+
+
+def _clock(text: str) -> str:
+    """An instant on the clocks here."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _figure(value: float, found: HistoryOut) -> str:
+    """Bytes as people read them, shares in percent, the rest as it is."""
+    from leasehold.cli.amounts import bytes_text
+
+    name = found.metric.partition(":")[0]
+    if found.agg == "count":
+        return f"{value:g}"
+    if "bytes" in name:
+        return bytes_text(round(value)) + ("/s" if name.endswith(("_s", "_per_sec")) else "")
+    return f"{value:g} %" if name.endswith("_pct") else f"{value:g}"
 
 
 def _drawn(values: list[float | None]) -> str:

@@ -169,12 +169,21 @@ class History:
         days = (kept.raw_days, kept.minute_days, kept.hour_days)
         return 1000 * rollup.finest_s(range_ms // 1000, self._sample_ms // 1000, days)
 
+    async def groups(self) -> tuple[HistorySettings, dict[str, list[str]]]:
+        """For how long what is kept, and the groups with their figures, the headline of each first."""
+        known = await self.store.groups()
+        found = {}
+        for group, fields in sorted(known.items()):
+            headline = _headline(group, fields)
+            found[group] = [headline, *(name for name in fields if name != headline)]
+        return self._settings(), found
+
     async def _metric(self, group: str, metric: str | None) -> str:
         known = await self.store.groups()
         if group not in known and group not in HEADLINES:
             raise _invalid("group", group, ", ".join(sorted(known.keys() | HEADLINES.keys())))
         if metric is None:
-            return ADDON_HEADLINE if group.startswith(ADDON) else HEADLINES.get(group) or known[group][0]
+            return _headline(group, known.get(group, ()))
         fields = set(known.get(group, ()))
         if group.startswith(ADDON):
             fields.update(fields_of.ADDON_FIELDS)
@@ -189,6 +198,11 @@ class History:
         stored = await self.store.streaks(since_ms=since_ms, limit=STREAKS_MAX)
         recent = [each for each in [*self._ended, self._open] if each is not None and each.end_ms > since_ms]
         return [*stored, *recent]
+
+
+def _headline(group: str, fields: Sequence[str]) -> str:
+    """What a group shows when no figure of it is named."""
+    return ADDON_HEADLINE if group.startswith(ADDON) else HEADLINES.get(group) or fields[0]
 
 
 def _step(range_ms: int, step_ms: int | None, finest_ms: int) -> int:

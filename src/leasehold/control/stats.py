@@ -77,6 +77,19 @@ class StatsService:
         """The quiet streaks of a range."""
         return await self._streaks(min(duration_s(query.range), STREAK_RANGE_S_MAX))
 
+    async def history_groups(self) -> wire.HistoryGroups:
+        """What history can be asked for."""
+        if self._sense.history is None:
+            raise Unavailable("this server keeps no history")
+        kept, groups = await self._sense.history.groups()
+        return wire.HistoryGroups(
+            sample_sec=kept.sample_sec,
+            raw_days=kept.raw_days,
+            minute_days=kept.minute_days,
+            hour_days=kept.hour_days,
+            groups=[wire.HistoryGroup(group, names[0], sorted(names)) for group, names in groups.items()],
+        )
+
     async def history(self, query: wire.HistoryQuery) -> wire.HistoryOut:
         """One metric over time."""
         if self._sense.history is None:

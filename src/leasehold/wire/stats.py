@@ -112,6 +112,24 @@ class HistoryQuery(Input, frozen=True):
     agg: Aggregate = "mean"
 
 
+class HistoryGroup(msgspec.Struct):
+    """One metric group of which anything is kept: its figures, and the one that is meant without a name."""
+
+    group: str
+    headline: str
+    metrics: list[str]
+
+
+class HistoryGroups(msgspec.Struct):
+    """`GET /api/system-stats/history/groups`. How often samples are written, and how long what is kept."""
+
+    sample_sec: int
+    raw_days: int
+    minute_days: int
+    hour_days: int
+    groups: list[HistoryGroup]
+
+
 class RangeQuery(Input, frozen=True):
     """How far back."""
 

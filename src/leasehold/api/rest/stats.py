@@ -9,6 +9,7 @@ from leasehold.wire.metrics import MetricsSnapshot
 from leasehold.wire.stats import (
     AddonsOut,
     CollectorsOut,
+    HistoryGroups,
     HistoryOut,
     HistoryQuery,
     RangeQuery,
@@ -50,6 +51,12 @@ async def get_stats_health(call: Call[None, Nothing, Nothing]) -> StatsHealth:
 async def get_stats_history(call: Call[None, HistoryQuery, Nothing]) -> HistoryOut:
     """One metric of one group over time, by steps; a step without a sample is null."""
     return await call.services.stats.history(call.query)  # type: ignore[no-any-return]
+
+
+@table.endpoint("GET", f"{STATS}/history/groups", verb="stats:read", answer=HistoryGroups, errors=OF_HISTORY)
+async def get_history_groups(call: Call[None, Nothing, Nothing]) -> HistoryGroups:
+    """Which groups and metrics history has, and for how long what is kept."""
+    return await call.services.stats.history_groups()  # type: ignore[no-any-return]
 
 
 @table.endpoint(
