@@ -118,6 +118,11 @@ class Spans:
         self._known: dict[tuple[str, str], Span | None] = {}
         self._like: dict[tuple[str, str], Span | None] = {}
         self._pools: dict[tuple[str, str], Sketch | None] = {}
+        self._of_type: dict[str, list[Learned]] = {}
+        self._of_holder: dict[str, list[Learned]] = {}
+        for one in learned.values():
+            self._of_type.setdefault(one.job_type, []).append(one)
+            self._of_holder.setdefault(one.holder, []).append(one)
 
     def own(self, ask: Ask) -> Span | None:
         """How long work of this holder and type takes, beside a little of what others of its like took;
@@ -151,15 +156,12 @@ class Spans:
         """All that is known of this holder, or of this job type, or at all; None where it is nothing."""
         key = (holder, job_type)
         if key not in self._pools:
-            found = nlargest(
-                POOLED_MAX,
-                (
-                    one
-                    for one in self._learned.values()
-                    if (not holder or one.holder == holder) and (not job_type or one.job_type == job_type)
-                ),
-                key=lambda one: (one.count, one.holder, one.job_type),
-            )
+            among: Iterable[Learned] = self._learned.values()
+            if job_type:
+                among = self._of_type.get(job_type, ())
+            elif holder:
+                among = self._of_holder.get(holder, ())
+            found = nlargest(POOLED_MAX, among, key=lambda one: (one.count, one.holder, one.job_type))
             hits: dict[int, int] = {}
             for one in found:
                 for bucket, count in one.duration_ms.hits:
