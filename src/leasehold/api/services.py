@@ -7,11 +7,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from leasehold.model.audit import Outcome
+from leasehold.api.services_care import Alerts, Audit, Notifications, Storage
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
-from leasehold.wire import alert as alert_wire
-from leasehold.wire import audit as audit_wire
 from leasehold.wire import claim as claim_wire
 from leasehold.wire import cost as cost_wire
 from leasehold.wire import guard as guard_wire
@@ -19,10 +17,8 @@ from leasehold.wire import job as job_wire
 from leasehold.wire import lease as wire
 from leasehold.wire import lock as lock_wire
 from leasehold.wire import metrics as metrics_wire
-from leasehold.wire import notification as notification_wire
 from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
-from leasehold.wire import storage as storage_wire
 from leasehold.wire import tenant as tenant_wire
 from leasehold.wire import token as token_wire
 
@@ -183,40 +179,6 @@ class Schedules(Protocol):
     async def remove(self, principal: Principal, schedule_id: str) -> None: ...
 
 
-class Notifications(Protocol):
-    """The service of notifications: targets, what was told, and trying again."""
-
-    async def notifications(
-        self, *, limit: int, state: str | None = None
-    ) -> notification_wire.Notifications: ...
-
-    async def retry(self, principal: Principal, delivery_id: str) -> notification_wire.DeliveryOut: ...
-
-    async def retry_all(self, principal: Principal) -> notification_wire.Retried: ...
-
-    async def targets(self) -> notification_wire.Targets: ...
-
-    async def target(self, target_id: str) -> notification_wire.TargetOut: ...
-
-    async def add(
-        self, principal: Principal, body: notification_wire.TargetIn
-    ) -> notification_wire.TargetMade: ...
-
-    async def change(
-        self, principal: Principal, target_id: str, body: notification_wire.TargetChange
-    ) -> notification_wire.TargetOut: ...
-
-    async def remove(self, principal: Principal, target_id: str) -> None: ...
-
-    async def test(self, principal: Principal, target_id: str) -> notification_wire.DeliveryOut: ...
-
-    async def subscribe(
-        self, principal: Principal, body: notification_wire.SubscriptionIn
-    ) -> notification_wire.TargetOut: ...
-
-    async def push_key(self) -> notification_wire.PushKey: ...
-
-
 class Tenants(Protocol):
     """The service of tenants: weights and quotas."""
 
@@ -296,59 +258,6 @@ class Jobs(Protocol):
     ) -> claim_wire.CompleteOut: ...
 
 
-class Alerts(Protocol):
-    """The service of alerts."""
-
-    async def alerts(self) -> alert_wire.Alerts: ...
-
-    async def acknowledge(
-        self, principal: Principal, name: str, body: alert_wire.Acknowledge
-    ) -> alert_wire.AlertOut: ...
-
-    async def set_rule(
-        self, principal: Principal, name: str, body: alert_wire.AlertIn
-    ) -> alert_wire.AlertOut: ...
-
-    async def thresholds(self) -> alert_wire.Thresholds: ...
-
-    async def set_thresholds(
-        self, principal: Principal, body: alert_wire.ThresholdsIn
-    ) -> alert_wire.Thresholds: ...
-
-
-class Audit(Protocol):
-    """The service of the audit: records of changing and denied calls."""
-
-    async def page(
-        self,
-        *,
-        after: int | None = None,
-        before: int | None = None,
-        limit: int = 100,
-        who: str | None = None,
-        outcome: Outcome | None = None,
-        range_sec: int | None = None,
-    ) -> audit_wire.AuditPage: ...
-
-
-class Storage(Protocol):
-    """The service of care for what is stored."""
-
-    async def backups(self) -> storage_wire.Backups: ...
-
-    async def backup(self, principal: Principal) -> storage_wire.BackupOut: ...
-
-    async def check(self, principal: Principal, backup_id: str) -> storage_wire.BackupOut: ...
-
-    async def compact(self, principal: Principal) -> storage_wire.CareOut: ...
-
-    async def restore(
-        self, principal: Principal, body: storage_wire.RestoreIn
-    ) -> storage_wire.RestoreOut: ...
-
-    async def report(self) -> storage_wire.StorageOut: ...
-
-
 class LogLevels(Protocol):
     """Levels of loggers, until restart (OPS-11)."""
 
@@ -360,20 +269,11 @@ class LogLevels(Protocol):
 class Services(msgspec.Struct, frozen=True):
     """Everything that handlers call. Made by `bootstrap` once recovery is done.
 
-    `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text. `stats`
-    is the service behind `/api/system-stats`, `forecast` that of what is to come there, `owner` that behind
-    `/api/nodes`, `addons` that behind `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind
-    `/api/guards`, `audit` that behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard`
-    and `/api/session`, `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind
-    `/api/schedules`, `tenants` that behind `/api/tenants`.
-    is the service behind `/api/system-stats`, `owner` that behind `/api/nodes`, `addons` that behind
-    `/api/addons`, `tokens` that behind `/api/tokens`, `guards` that behind `/api/guards`, `audit` that
-    behind `/api/audit`, `dashboard` and `sessions` those behind `/api/dashboard` and `/api/session`,
-    `ladder` that which pauses, `jobs` that of the queue, `schedules` that behind `/api/schedules`,
-    `tenants` that behind `/api/tenants`, `storage` that which cares for the store.
-    `tenants` that behind `/api/tenants`, `alerts` that behind `/api/alerts`; `metrics_snapshot` answers
-    `/api/metrics`.
-    `tenants` that behind `/api/tenants`, `notifications` that behind `/api/notifications`.
+    `ready` tells whether commands are accepted, else why not. `metrics` renders the Prometheus text,
+    `metrics_snapshot` answers `/api/metrics`. `stats` is the service behind `/api/system-stats`, `forecast`
+    that of what is to come there, `owner` that behind `/api/nodes`, `dashboard` and `sessions` those behind
+    `/api/dashboard` and `/api/session`, `ladder` that which pauses, `jobs` that of the queue, `storage` that
+    which cares for the store; the others are behind the path of their name.
     """
 
     leases: Leases

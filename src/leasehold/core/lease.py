@@ -161,12 +161,10 @@ def renew(
     if lease.state is LeaseState.OFFERED:
         changed = _move(changed, LeaseState.ACTIVE)
         outcome.events.append(Event("LeaseActivated", lease.lease_id, stamp.wall_ms, lease.ask.principal))
-    if Flag.SILENT in lease.flags:
-        changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.SILENT))
-        outcome.events.append(Event("LeaseHeardAgain", lease.lease_id, stamp.wall_ms, lease.ask.principal))
-    if Flag.LOST in lease.flags:
-        changed = _with(changed, flags=tuple(flag for flag in changed.flags if flag is not Flag.LOST))
-        outcome.events.append(Event("LeaseFound", lease.lease_id, stamp.wall_ms, lease.ask.principal))
+    for flag, told in ((Flag.SILENT, "LeaseHeardAgain"), (Flag.LOST, "LeaseFound")):
+        if flag in lease.flags:
+            changed = _with(changed, flags=tuple(one for one in changed.flags if one is not flag))
+            outcome.events.append(Event(told, lease.lease_id, stamp.wall_ms, lease.ask.principal))
     binding = bound(changed.binding, work, cgroup, caller, limits, unlimited)
     if binding is not changed.binding:
         changed = _with(changed, binding=binding)
