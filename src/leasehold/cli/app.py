@@ -25,6 +25,7 @@ MODULES = (
     "wait",
     "job",
     "status",
+    "top",
     "why",
     "get",
     "cost",

@@ -81,12 +81,13 @@ def describe_job(session: Session, typed: str) -> int:
     elif session.quiet:
         session.out.ids([job.job_id])
     else:
-        session.out.pairs(_pairs(job))
+        session.out.pairs(pairs(job))
         _attempts(session, job)
     return exits.DONE
 
 
-def _pairs(job: JobExplained) -> list[tuple[str, object]]:
+def pairs(job: JobExplained) -> list[tuple[str, object]]:
+    """All that is known of a job, by name."""
     from leasehold.cli import estimate_words
     from leasehold.cli.amounts import bytes_text, spell
     from leasehold.cli.job_words import ending, local

@@ -116,11 +116,12 @@ def _lease(session: Session, typed: str) -> int:
     elif session.out.quiet:
         session.out.ids([found.lease_id])
     else:
-        session.out.pairs(_pairs(found))
+        session.out.pairs(pairs(found))
     return exits.DONE
 
 
-def _pairs(found: LeaseOut) -> list[tuple[str, object]]:
+def pairs(found: LeaseOut) -> list[tuple[str, object]]:
+    """All that is known of a lease, by name."""
     from leasehold.cli import words
     from leasehold.cli.amounts import spell
 

@@ -22,7 +22,7 @@ class Out:
     def __init__(self, *, as_json: bool = False, quiet: bool = False, color: bool = True) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self._color = color and sys.stdout.isatty()
+        self.color = color and sys.stdout.isatty()
 
     def document(self, value: Any) -> None:
         """One JSON document."""
@@ -75,7 +75,7 @@ class Out:
         return "  ".join(self._paint(part, COLORS.get(part.strip(), "")) for part in parts).rstrip()
 
     def _paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._color and code else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and code else text
 
 
 def _joined(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -88,4 +88,9 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, list | tuple):
         value = ", ".join(str(one) for one in value)
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """A text that can't steer a terminal, whoever wrote it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -4,7 +4,7 @@ connections.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +12,7 @@ import httpx
 
 from leasehold.client.calls import A, B, Call, Values
 from leasehold.client.endpoint import Endpoint
+from leasehold.client.errors import error_of
 from leasehold.client.lean import Answer, Unreachable, tls_context
 from leasehold.client.sync import NONE, TIMEOUT_S
 
@@ -74,6 +75,19 @@ class AsyncClient:
         except httpx.TransportError as error:
             raise Unreachable(f"no server answers at {self.endpoint} ({error})") from error
         return Answer(answer.status_code, dict(answer.headers), answer.content)
+
+    async def pieces(self, method: str, path: str, *, silence_s: float) -> AsyncIterator[str]:
+        """The text of an answer that goes on, piece by piece as it comes.
+
+        Raises the errors of `model.errors`, and httpx.TransportError where the connection breaks or is silent
+        for `silence_s`.
+        """
+        patience = httpx.Timeout(TIMEOUT_S, read=silence_s)
+        async with self._http.stream(method, path, timeout=patience) as answer:
+            if answer.status_code >= 400:
+                raise error_of(answer.status_code, await answer.aread())
+            async for text in answer.aiter_text():
+                yield text
 
     async def close(self) -> None:
         await self._http.aclose()
