@@ -86,7 +86,7 @@ def test_the_refusal_names_quota_figures_and_cure() -> None:
         "requested": 20,
         "capacity": 50,
     }
-    assert "`leasehold tenant set lab --units`" in found.cure
+    assert "`leasehold tenant set lab --units 60`" in found.cure
     assert admission.admissible(state, ask(10, tenant="lab"), 0, SETTINGS)
     assert admission.admissible(state, ask(20), 0, SETTINGS)
 

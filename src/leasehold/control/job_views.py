@@ -214,7 +214,7 @@ def why(
             sentence = f"Not before {at} ({left_s} s left)"
             return [Reason(Code.NOT_YET, sentence, "time", {"left_sec": left_s}, min(300, left_s))]
     entry = state.line.entry(job.number) or job
-    found = admission.reasons(state, entry.ask, now_ms, settings)
+    found = [_of_job(each, job.number) for each in admission.reasons(state, entry.ask, now_ms, settings)]
     if not has_worker(job):
         needs = ", ".join(job.kind)
         found.insert(
@@ -224,6 +224,18 @@ def why(
     if position > 1 or not found:
         found.append(in_line(position, len(state.line)))
     return found
+
+
+ASK_FOR_NOW = "or start=now"
+"""What whoever asks for a lease can say anew. A job was submitted: it is changed by a command instead."""
+
+
+def _of_job(reason: Reason, number: int) -> Reason:
+    """The reason with a cure that can be typed as it stands."""
+    if not reason.cure.endswith(ASK_FOR_NOW):
+        return reason
+    command = f"or `leasehold prioritise {job_id(number)} --to high`"
+    return msgspec.structs.replace(reason, cure=reason.cure.removesuffix(ASK_FOR_NOW) + command)
 
 
 def in_line(position: int, waiting: int) -> Reason:

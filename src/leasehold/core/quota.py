@@ -85,11 +85,21 @@ def _reason(tenant: Tenant, each: Over) -> Reason:
     if tenant.unreadable:
         sentence = f"What tenant {name} may hold can't be read; it gets nothing new until it is said anew"
         return Reason(Code.QUOTA, sentence, f"`leasehold tenant set {name}`", figures)
-    more = f"`leasehold tenant set {name} --{each.dimension}`"
+    more = f"`leasehold tenant set {name} --{each.dimension} {_enough(each)}`"
     cure = f"the end of something that {name} runs, or a greater quota: {more}"
     if each.requested > each.quota:
         cure = f"less asked for, or a greater quota: {more}"
     return Reason(Code.QUOTA, sentence_of(name, each), cure, figures)
+
+
+def _enough(each: Over) -> str:
+    """The least quota that has room for what is used and what is asked for, as it is typed."""
+    amount = each.used + each.requested
+    if each.dimension == "cpu":
+        return f"{amount / 1000:g}"
+    if each.dimension in ("memory", "payload"):
+        return f"{-(-amount // MIB)}M"
+    return str(amount)
 
 
 def sentence_of(name: str, each: Over) -> str:

@@ -17,7 +17,7 @@ FAR_MS = 1 << 60
 
 NO_WINDOWS = Block(
     "It waits for an `allow` window, and this node has none",
-    "`leasehold window add allow --from 22:00 --to 06:00`; or start=quiet",
+    "`leasehold allow --for 1h`, or `leasehold window add allow --from 22:00 --to 06:00`",
     FAR_MS,
 )
 
@@ -64,7 +64,7 @@ def closed(
         return _none(foreseen)
     opens_ms, _, what = min(coming)
     sentence = f"It waits for a window: {what}"
-    return Block(sentence, "the window; or start=quiet", now_ms + opens_ms - wall_ms)
+    return Block(sentence, "the window; or `leasehold allow --for 1h`", now_ms + opens_ms - wall_ms)
 
 
 def _noted(window: Window) -> str:
