@@ -1,4 +1,5 @@
 import { Banner } from "./components/Banner";
+import { MadeUp } from "./components/MadeUp";
 import { ToastView } from "./components/ToastView";
 import { TopBar } from "./components/TopBar";
 import { path } from "./router";
@@ -15,6 +16,7 @@ export function App() {
       <a class="skip" href="#main">
         Skip to content
       </a>
+      <MadeUp />
       <TopBar />
       <main id="main" tabIndex={-1}>
         <Content />

@@ -12,11 +12,11 @@ from pathlib import Path
 from leasehold.adapters.addons.folders import LocalFolders
 from leasehold.adapters.addons.http import HttpProbe
 from leasehold.adapters.hosts.containers import Containers, sockets_of
-from leasehold.adapters.hosts.linux import LinuxHost
 from leasehold.adapters.hosts.processes import LinuxProcesses
 from leasehold.adapters.hosts.work import LinuxWork
 from leasehold.adapters.notifiers.courier import Courier
 from leasehold.adapters.notifiers.keys import PushKey
+from leasehold.adapters.stores import made_up
 from leasehold.adapters.stores.data_folder import prepare
 from leasehold.adapters.stores.samples import SqliteSamples
 from leasehold.adapters.stores.sqlite import SqliteStore
@@ -33,7 +33,7 @@ from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
 from leasehold.api.services import Services
 from leasehold.api.session import Sessions
 from leasehold.bootstrap.certificate import lives, tls_of
-from leasehold.bootstrap.machine import RUNS, cgroup_home, secrets, totals_of, uid_of
+from leasehold.bootstrap.machine import RUNS, cgroup_home, host_of, secrets, totals_of, uid_of
 from leasehold.bootstrap.storage import backups_of, finish_restore
 from leasehold.config import Loaded
 from leasehold.control.addon import AddonService
@@ -162,7 +162,8 @@ class Assembly:
         return listen(self.data, run_dir, settings.host, settings.port, tls, settings.tls.port)
 
     def _assemble(self) -> None:
-        host, work = LinuxHost(str(self.data)), LinuxWork(cgroup_home(self.data))
+        self.made_up = made_up.read(self.data)
+        host, work = host_of(self.data, self.made_up, self.clock), LinuxWork(cgroup_home(self.data))
         self.store = SqliteStore(self.data, wall_ms=self.clock.wall_ms, before_open=self._finish_restore)
         self.archive = SqliteArchive(self.store)
         self.audit = AuditService(self.archive, self.clock)
@@ -302,6 +303,7 @@ class Assembly:
 
     def _assemble_page(self) -> None:
         self.scheduler = SchedulerService(self.leases, lambda: self.settings.quiet.preset)
+        self.scheduler.made_up = self.made_up.sentence if self.made_up is not None else ""
         self.dashboard = Dashboard(
             self.ledger,
             self.scheduler,

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from leasehold.adapters.hosts.linux import LinuxHost
+from leasehold.adapters.hosts.made_up import MadeUpHost
 from leasehold.adapters.hosts.run_folder import places_of
 from leasehold.adapters.hosts.work import LinuxWork
+from leasehold.core.made_up import rhythm_of
 from leasehold.model.charge import Totals
 from leasehold.model.lease import UNLIMITED
+from leasehold.model.made_up import MadeUp
 from leasehold.model.run import RunnerCapabilities
 from leasehold.model.work import Containment, WorkQuery
+from leasehold.ports.clock import Clock
+from leasehold.ports.host import Host
 from leasehold.runtime.redaction import SECRET_KEY
 
 RUNS = "runs"
@@ -68,7 +73,13 @@ def cgroup_home(data: Path) -> str:
     return f"leasehold-{hashlib.blake2b(str(data.resolve()).encode(), digest_size=4).hexdigest()}"
 
 
-def totals_of(host: LinuxHost, now_ms: int, data: Path) -> Totals:
+def host_of(data: Path, made_up: MadeUp | None, clock: Clock) -> Host:
+    """This machine; for a folder of `leasehold demo` one that does not exist."""
+    real = LinuxHost(str(data))
+    return real if made_up is None else MadeUpHost(rhythm_of(made_up), real, clock.wall_ms)
+
+
+def totals_of(host: Host, now_ms: int, data: Path) -> Totals:
     """What the node has, until the first measurement says it."""
     counters = host.counters(now_ms)
     free = os.statvfs(data)

@@ -17,6 +17,7 @@ from leasehold.cli.submit import main as submit
 
 MODULES = (
     "up",
+    "demo",
     "open",
     "run_help",
     "submit",

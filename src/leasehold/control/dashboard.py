@@ -346,6 +346,7 @@ class Dashboard:
             preset=self._sense.settings.preset,
             version=__version__,
             read_only=bool(self._ledger.read_only or self._ledger.lost),
+            made_up=self._scheduler.made_up,
         )
 
     def _lease_rows(self, leases: list[Lease]) -> list[wire.LeaseRow]:

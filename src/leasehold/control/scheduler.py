@@ -33,6 +33,8 @@ class SchedulerService:
         self._ledger = leases.ledger
         self._settings = leases.settings
         self._preset = preset
+        self.made_up = ""
+        """What says that the figures are made up (`leasehold demo`); "" where they are measured."""
 
     async def status(self, principal: Principal) -> wire.SchedulerStatus:
         """May heavy work run now, who holds what, who waits (LEASE-9)."""
@@ -55,7 +57,7 @@ class SchedulerService:
             node_id=state.node_id,
             preset=self._preset(),
             read_only=bool(self._ledger.read_only),
-            notices=self.notices(state),
+            notices=[*([self.made_up] if self.made_up else []), *self.notices(state)],
         )
 
     def _active(self, state: State, principal: Principal) -> list[wire.LeaseOut]:

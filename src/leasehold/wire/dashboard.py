@@ -33,6 +33,8 @@ class Head(msgspec.Struct):
     preset: str
     version: str
     read_only: bool
+    made_up: str = ""
+    """What says that no figure is of a real machine (`leasehold demo`); "" where they are measured."""
 
 
 class InputScale(msgspec.Struct):

@@ -17,6 +17,8 @@ export interface Head {
   preset: string;
   version: string;
   read_only: boolean;
+  /** What says that no figure is of a real machine; not there, or "", where they are measured. */
+  made_up?: string;
 }
 
 /** Where the pressure of an input is 0 and where it is 100. */

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from leasehold.cli.screen.sight import JOBS_SHOWN
 from leasehold.client import calls
 from leasehold.client.aio import AsyncClient
 from leasehold.client.calls import A, B, Call, Values
@@ -16,7 +17,6 @@ from leasehold.client.sync import NONE
 from leasehold.wire.dashboard import DashboardState
 from leasehold.wire.job import JobOut
 
-JOBS_SHOWN = 100
 SCORE_RANGE, SCORE_STEP = "30m", "1m"
 WAITING = "QUEUED,HELD"
 

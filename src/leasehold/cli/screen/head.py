@@ -38,6 +38,8 @@ def head(sight: Sight, width: int, clock: str) -> list[Text]:
     if sight.lost:
         lost = f"✗ no connection since {sight.lost_at}, trying again: {printable(sight.lost)}"
         lines.append(Text(lost, "bold red"))
+    if said.made_up:
+        lines.insert(0, Text(f" {printable(said.made_up)} ", "bold reverse"))
     if said.read_only:
         lines.append(Text("✗ the store can't be written: nothing new is decided", "bold red"))
     lines += [Text(f"! {printable(notice)}", "yellow") for notice in said.notices[:2]]

@@ -44,6 +44,8 @@ QUEUE = (
 )
 EVENTS = (Column("TIME", 8, 8), Column("", 1, 1), Column("WHAT", 30, 90), Column("WHY", 10, 200, 1))
 
+JOBS_SHOWN = 100
+
 LAST = 1 << 40
 """Behind every place in a line."""
 
@@ -216,7 +218,7 @@ def titles(sight: Sight) -> tuple[str, str, str]:
     parts = [f"{state.waiting.total} in line"] if state.waiting.total else []
     parts += [f"{queued:,} {'job waits' if queued == 1 else 'jobs wait'}"] if queued else []
     parts += [f"{held:,} held"] if held else []
-    if queued + held > len(sight.jobs) > 0:
-        parts.append(f"{len(sight.jobs)} shown")
+    if queued + held > len(sight.jobs) >= JOBS_SHOWN:
+        parts.append(f"the newest {len(sight.jobs)} shown")
     leases = f"Leases: {state.leases_total} held" if state.leases_total else "Leases: none"
     return leases, f"Queue: {', '.join(parts) or 'empty'}", "Events"
