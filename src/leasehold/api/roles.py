@@ -39,6 +39,7 @@ VERBS: Mapping[str, str] = {
     "audit:read": "see who changed or tried what, from where, and what came of it",
     "notification:read": "see what people were told of, and where news goes; be told in one's own browser",
     "notification:manage": "say where notifications go, test that, and send again what was given up",
+    "config:read": "see what is configured, and where each value comes from",
     "admin:log-level": "change log levels until restart",
     "tenant:read": "see tenants: their weights, their quotas, and what they use of them",
     "tenant:set": "set weights and quotas of tenants; say whose work or token something is",
@@ -91,6 +92,7 @@ ROLES: Mapping[Role, frozenset[str]] = {
         "audit:read",
         "storage:read",
         "storage:care",
+        "config:read",
     },
     "submitter": _SEE | {"lease:request", "job:submit", "addon:self", "schedule:set"},
     "worker": frozenset(

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from leasehold.api.services_care import Alerts, Audit, Notifications, Storage
+from leasehold.control.event import Wanted
 from leasehold.model.principal import Principal
 from leasehold.wire import addon as addon_wire
 from leasehold.wire import claim as claim_wire
@@ -21,6 +22,7 @@ from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
 from leasehold.wire import tenant as tenant_wire
 from leasehold.wire import token as token_wire
+from leasehold.wire.server import SettingsOut
 
 Lane = Literal["reserved", "normal"]
 
@@ -80,7 +82,7 @@ class Scheduler(Protocol):
 
     async def costs(self, *, holder: str, job_type: str, limit: int) -> cost_wire.Costs: ...
 
-    async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage: ...
+    async def events(self, principal: Principal, wanted: Wanted) -> wire.EventPage: ...
 
 
 class Locks(Protocol):
@@ -273,7 +275,8 @@ class Services(msgspec.Struct, frozen=True):
     `metrics_snapshot` answers `/api/metrics`. `stats` is the service behind `/api/system-stats`, `forecast`
     that of what is to come there, `owner` that behind `/api/nodes`, `dashboard` and `sessions` those behind
     `/api/dashboard` and `/api/session`, `ladder` that which pauses, `jobs` that of the queue, `storage` that
-    which cares for the store; the others are behind the path of their name.
+    which cares for the store, `settings` gives what is configured, as it stands now; the others are behind
+    the path of their name.
     """
 
     leases: Leases
@@ -294,6 +297,7 @@ class Services(msgspec.Struct, frozen=True):
     alerts: Alerts
     metrics_snapshot: Callable[[], Awaitable[metrics_wire.MetricsSnapshot]]
     notifications: Notifications
+    settings: Callable[[], SettingsOut]
     stats: Any = None
     forecast: Any = None
     dashboard: Any = None

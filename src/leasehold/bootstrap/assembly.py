@@ -33,6 +33,7 @@ from leasehold.api.server import CONNECTIONS_MAX, Listener, Server
 from leasehold.api.services import Services
 from leasehold.api.session import Sessions
 from leasehold.bootstrap.certificate import lives, tls_of
+from leasehold.bootstrap.configured import configured
 from leasehold.bootstrap.machine import RUNS, cgroup_home, host_of, secrets, totals_of, uid_of
 from leasehold.bootstrap.storage import backups_of, finish_restore
 from leasehold.config import Loaded
@@ -371,6 +372,7 @@ class Assembly:
             alerts=self.alerts,
             metrics_snapshot=self.snapshots.snapshot,
             notifications=self.notifications,
+            settings=lambda: configured(self.loaded, self.redactor),
             dashboard=self.dashboard,
             sessions=self.sessions,
             ladder=self.supervisor.ladder,

@@ -54,7 +54,7 @@ DRIFT_MS = 100
 
 PARTS = (
     *("head", "scales", "inputs", "capacity", "leases_total", "usage"),
-    *("waiting", "denials", "owner", "queue", "alerts"),
+    *("waiting", "denials", "owner", "queue", "alerts", "health"),
 )
 """Parts of the state that a patch replaces as a whole."""
 
@@ -322,6 +322,7 @@ class Dashboard:
             owner=said,
             queue=self._queue.glance(state),
             alerts=rows.alerts(state, self.late_alerts(), self._clock.wall_ms()),
+            health=rows.health(self._sense, self._clock.wall_ms()),
         )
 
     def _note_offset(self) -> None:

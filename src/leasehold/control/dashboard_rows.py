@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from leasehold.control.sense import SenseService
+from leasehold.control.stats import rollup
 from leasehold.core.state import State
 from leasehold.model.alert import Alert
 from leasehold.model.alert_rules import BY_NAME
@@ -101,7 +103,7 @@ def waiting(line: Iterable[tuple[Waiter, Reason | None]], total: int, offset_ms:
 def decision(event: Event, state: State) -> wire.DecisionRow:
     """One event, with what the lease that it is about was for, as far as that is remembered."""
     details = event.details
-    label = _label(event.subject, state)
+    label = label_of(event.subject, state)
     return wire.DecisionRow(
         seq=event.seq,
         kind=event.kind,
@@ -124,7 +126,7 @@ def job_of(subject: str, state: State) -> int:
     return of.job if of is not None else to_number("job", subject) or 0
 
 
-def _label(subject: str, state: State) -> str:
+def label_of(subject: str, state: State) -> str:
     """What an event is about: what its lease was for, the type of its job, the name of its schedule."""
     of = state.leases.get(subject) or state.ended.get(subject)
     if of is not None:
@@ -175,3 +177,11 @@ def inputs(assessment: QuietAssessment | None) -> dict[str, tuple[float, int]]:
         for name, value in assessment.inputs.items()
         if value is not None
     }
+
+
+def health(sense: SenseService, now_wall_ms: int) -> wire.HealthNow:
+    """Whether the figures can be trusted, and the machine does not suffer."""
+    at_ms = sense.measured_wall_ms
+    age_ms = None if at_ms is None else now_wall_ms - at_ms
+    status, reasons = rollup(age_ms, sense.assessment, sense.own_errors())
+    return wire.HealthNow(status, [short(reason) for reason in reasons[:8]])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from leasehold.control import answers, codec, cost, views
+from leasehold.control import answers, codec, cost, dashboard_rows, event, views
+from leasehold.control.event import Wanted
 from leasehold.control.lease import LeaseService
 from leasehold.core import admission, capacity, enforce, learn
 from leasehold.core import guard as guards
@@ -228,17 +229,15 @@ class SchedulerService:
         totals = self._leases.totals
         return await self._ledger.read(lambda state: cost.costs(state, totals, holder, job_type, limit))
 
-    async def events(self, principal: Principal, *, after: int, limit: int) -> wire.EventPage:
-        """Committed events after a number, in order: all of them, for whoever may read events."""
+    async def events(self, principal: Principal, wanted: Wanted) -> wire.EventPage:
+        """Committed events, in order: all of them, for whoever may read events."""
         if not principal.may("events:read"):
             raise NotPermitted(f"{principal.name} may not read events; it needs the verb events:read")
-        await self._ledger.read(lambda state: None)
-        events: list[Event] = []
-        for record in await self._leases.archive.events(after=after, limit=limit):
-            events.extend(event for event in codec.decode_events(record) if event.seq > after)
-        page = events[:limit]
-        more = len(events) > limit or len(page) == limit
-        return wire.EventPage([_event(event) for event in page], str(page[-1].seq) if more and page else None)
+        last = await self._ledger.read(lambda state: self._ledger.events_last)
+        found = await event.find(self._leases.archive, last, wanted)
+        state = self._ledger.state
+        events = [_event(one, dashboard_rows.label_of(one.subject, state)) for one in found.events]
+        return wire.EventPage(events, None if found.next is None else str(found.next))
 
 
 def _asks_for_a_lease(entry: object) -> Here:
@@ -255,7 +254,7 @@ def _held_back(state: State) -> list[str]:
     return [f"{len(ids)} lease(s) {why}, {ids[0]} among them" for why, ids in found.items()]
 
 
-def _event(event: Event) -> wire.EventOut:
+def _event(event: Event, label: str) -> wire.EventOut:
     return wire.EventOut(
         event.seq,
         event.kind,
@@ -264,6 +263,7 @@ def _event(event: Event) -> wire.EventOut:
         event.actor,
         event.code,
         event.details,
+        label,
     )
 
 

@@ -57,7 +57,7 @@ class StatsService:
         """The rollup: ok, warn or error, with reasons."""
         sense = self._sense
         age_ms = None if sense.measured_wall_ms is None else self._clock.wall_ms() - sense.measured_wall_ms
-        status, reasons = _rollup(age_ms, sense.assessment, sense.own_errors())
+        status, reasons = rollup(age_ms, sense.assessment, sense.own_errors())
         assessment = sense.assessment
         return wire.StatsHealth(
             status=status,
@@ -180,7 +180,7 @@ def _streak(streak: Streak, *, is_open: bool) -> wire.StreakOut:
     )
 
 
-def _rollup(
+def rollup(
     age_ms: int | None, assessment: QuietAssessment | None, errors: dict[str, str]
 ) -> tuple[Literal["ok", "warn", "error"], list[str]]:
     """Error: nothing is known, or it is old. Warn: a collector fails or is late, or the machine suffers."""

@@ -37,6 +37,13 @@ class Head(msgspec.Struct):
     """What says that no figure is of a real machine (`leasehold demo`); "" where they are measured."""
 
 
+class HealthNow(msgspec.Struct):
+    """Whether anything needs attention, worst reason first; beside the headline on every page."""
+
+    status: Literal["ok", "warn", "error"] = "ok"
+    reasons: list[str] = []
+
+
 class InputScale(msgspec.Struct):
     """One input of the assessment: its name for people, and where its pressure is 0 and 100."""
 
@@ -181,6 +188,7 @@ class DashboardState(msgspec.Struct):
     owner: AdmissionOut
     queue: QueueNow
     alerts: list[AlertRow] = []
+    health: HealthNow = msgspec.field(default_factory=HealthNow)
 
 
 class LeaseChanges(msgspec.Struct, omit_defaults=True):
@@ -211,3 +219,4 @@ class DashboardPatch(msgspec.Struct, omit_defaults=True):
     owner: AdmissionOut | None = None
     queue: QueueNow | None = None
     alerts: list[AlertRow] | None = None
+    health: HealthNow | None = None

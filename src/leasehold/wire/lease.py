@@ -380,6 +380,8 @@ class Explanation(msgspec.Struct, omit_defaults=True):
 
 
 class EventOut(msgspec.Struct, omit_defaults=True):
+    """One transition. `label` is what its subject is called, as far as that is remembered."""
+
     seq: int
     kind: str
     subject: str
@@ -387,10 +389,11 @@ class EventOut(msgspec.Struct, omit_defaults=True):
     actor: str = ""
     code: str = ""
     details: dict[str, Any] = {}
+    label: str = ""
 
 
 class EventPage(msgspec.Struct, omit_defaults=True):
-    """`GET /api/events?after=&limit=`; `next` continues after the last one of this page."""
+    """`GET /api/events`, oldest first; `next` is the `after`, or the `before`, of the page that follows."""
 
     events: list[EventOut]
     next: str | None = None

@@ -1,8 +1,8 @@
-"""Messages about the server itself: `/health`, `/ready`, `/api/whoami`, `/api/admin/log-level`."""
+"""Messages about the server itself: health, readiness, who the caller is, log levels, what is configured."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,3 +54,25 @@ class LogLevelsOut(msgspec.Struct):
     """The level of each logger that has one of its own."""
 
     levels: dict[str, str]
+
+
+class SettingOut(msgspec.Struct):
+    """One setting: its dotted key, its value, where that comes from, and whether a change takes a restart.
+
+    `origin` is `default`, `file`, or the name of a flag or variable.
+    """
+
+    key: str
+    value: Any
+    origin: str
+    restart: bool
+
+
+class SettingsOut(msgspec.Struct):
+    """`GET /api/config`: what is configured, as it is in force; secrets are left out.
+
+    `file` is the path of the configuration file, "" where there is none.
+    """
+
+    file: str
+    settings: list[SettingOut]

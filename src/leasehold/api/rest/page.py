@@ -1,4 +1,4 @@
-"""`/`, `/queue`, `/jobs/…`, `/sign-in`, `/service-worker.js` and `/assets/…`: the page.
+"""`/`, `/queue`, `/machine` and so on, `/jobs/…`, `/sign-in`, `/service-worker.js` and `/assets/…`: the page.
 
 Open to everybody: it holds nothing until somebody signs in.
 """
@@ -15,6 +15,8 @@ table = Table("page")
 
 HTML = "text/html"
 ASSETS = Assets()
+PARTS = ("machine", "queue", "leases", "schedules", "addons", "alerts", "events", "settings")
+"""What stands in the navigation beside the overview."""
 
 
 class AssetPath(msgspec.Struct, frozen=True):
@@ -31,10 +33,15 @@ async def get_page(call: Call[None, Nothing, Nothing]) -> Plain:
     return await ASSETS.page(call.headers)
 
 
-@table.endpoint("GET", "/queue", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True)
-async def get_queue_page(call: Call[None, Nothing, Nothing]) -> Plain:
-    """The page, at its list of jobs."""
+async def get_named_page(call: Call[None, Nothing, Nothing]) -> Plain:
+    """The page, at one of its parts."""
     return await ASSETS.page(call.headers)
+
+
+for part in PARTS:
+    table.endpoint(
+        "GET", f"/{part}", verb=None, answer=Plain, media_type=HTML, during_recovery=True, hot=True
+    )(get_named_page)
 
 
 @table.endpoint(

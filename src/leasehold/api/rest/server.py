@@ -5,7 +5,7 @@ from __future__ import annotations
 from leasehold import __version__
 from leasehold.api.endpoint import Call, Nothing, Plain, Table
 from leasehold.model.errors import NotReady
-from leasehold.wire.server import Health, LogLevel, LogLevelsOut, Ready, Whoami
+from leasehold.wire.server import Health, LogLevel, LogLevelsOut, Ready, SettingsOut, Whoami
 
 table = Table("server")
 
@@ -61,3 +61,9 @@ async def set_log_level(call: Call[LogLevel, Nothing, Nothing]) -> LogLevelsOut:
     """Change the level of a logger and those below it, until restart."""
     call.services.logs.set_level(call.body.logger, call.body.level)
     return LogLevelsOut(levels=call.services.logs.levels())
+
+
+@table.endpoint("GET", "/api/config", verb="config:read", answer=SettingsOut)
+async def get_config(call: Call[None, Nothing, Nothing]) -> SettingsOut:
+    """What is configured and where each value comes from; what owners set through the API is elsewhere."""
+    return call.services.settings()
