@@ -1,14 +1,36 @@
+import type { ComponentType } from "preact";
 import { Banner } from "./components/Banner";
+import { ConfirmDialog } from "./components/ConfirmDialog";
+import { KeysDialog } from "./components/KeysDialog";
 import { MadeUp } from "./components/MadeUp";
+import { Foot, More, Side, Top } from "./components/Shell";
 import { ToastView } from "./components/ToastView";
-import { TopBar } from "./components/TopBar";
 import { path } from "./router";
+import { Addons } from "./routes/Addons";
+import { Alerts } from "./routes/Alerts";
+import { Events } from "./routes/Events";
 import { Job } from "./routes/Job";
+import { Leases } from "./routes/Leases";
+import { Machine } from "./routes/Machine";
 import { Overview } from "./routes/Overview";
 import { Queue } from "./routes/Queue";
+import { Schedules } from "./routes/Schedules";
+import { Settings } from "./routes/Settings";
 import { Forbidden, SignIn } from "./routes/SignIn";
 import { connection, lostWhy } from "./state/connection";
 import { signInState } from "./state/signin";
+
+const ROUTES: Record<string, ComponentType> = {
+  "/": Overview,
+  "/machine": Machine,
+  "/queue": Queue,
+  "/leases": Leases,
+  "/schedules": Schedules,
+  "/addons": Addons,
+  "/alerts": Alerts,
+  "/events": Events,
+  "/settings": Settings,
+};
 
 export function App() {
   return (
@@ -16,12 +38,21 @@ export function App() {
       <a class="skip" href="#main">
         Skip to content
       </a>
-      <MadeUp />
-      <TopBar />
-      <main id="main" tabIndex={-1}>
-        <Content />
-      </main>
-      <footer class="foot">What you see stays on this machine.</footer>
+      <div class="shell">
+        <Side />
+        <div class="content">
+          <MadeUp />
+          <Top />
+          <main id="main" tabIndex={-1}>
+            <Content />
+          </main>
+          <footer class="foot">What you see stays on this machine.</footer>
+        </div>
+      </div>
+      <Foot />
+      <More />
+      <ConfirmDialog />
+      <KeysDialog />
       <ToastView />
     </>
   );
@@ -30,17 +61,16 @@ export function App() {
 function Content() {
   if (signInState.value === "trying" || connection.value === "signed-out") return <SignIn />;
   if (connection.value === "forbidden") return <Forbidden why={lostWhy.value} />;
-  switch (path.value) {
-    case "/":
-      return <Overview />;
-    case "/queue":
-      return <Queue />;
-    default:
-      return <Elsewhere />;
-  }
+  const Route = ROUTES[path.value];
+  return (
+    <>
+      <Banner />
+      {Route === undefined ? <Elsewhere /> : <Route key={path.value} />}
+    </>
+  );
 }
 
 function Elsewhere() {
   const job = /^\/jobs\/([A-Za-z0-9-]{1,64})$/.exec(path.value)?.[1];
-  return job === undefined ? <Banner /> : <Job key={job} id={job} />;
+  return job === undefined ? null : <Job key={job} id={job} />;
 }

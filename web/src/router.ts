@@ -1,5 +1,6 @@
-// Paths as a signal: `/`, `/queue?…`, `/jobs/<id>`. What a list is asked for stands in the address.
+// Paths as a signal: `/`, `/queue?…`, `/machine`, `/jobs/<id>`. What a list is asked for stands in the address.
 import { signal } from "@preact/signals";
+import { pageOf } from "./models/pages";
 
 export const path = signal(location.pathname);
 export const search = signal(location.search);
@@ -13,6 +14,7 @@ export function go(to: string, { instead = false } = {}): void {
 }
 
 export function followHistory(): void {
+  arrive();
   addEventListener("popstate", arrive);
   document.addEventListener("click", followLink);
 }
@@ -20,7 +22,7 @@ export function followHistory(): void {
 /** The query of the address with some of it replaced; what is empty goes. A new filter begins at the first page. */
 export function queried(changes: Record<string, string>): string {
   const found = new URLSearchParams(search.value);
-  if (!("cursor" in changes)) found.delete("cursor");
+  for (const place of ["cursor", "before"]) if (!(place in changes)) found.delete(place);
   for (const [name, value] of Object.entries(changes)) {
     if (value) found.set(name, value);
     else found.delete(name);
@@ -32,7 +34,8 @@ export function queried(changes: Record<string, string>): string {
 function arrive(): void {
   path.value = location.pathname;
   search.value = location.search;
-  document.title = path.value === "/queue" ? "Queue · Leasehold" : "Leasehold"; // A job gives its own.
+  const page = pageOf(path.value);
+  document.title = !page || page.path === "/" ? "Leasehold" : `${page.name} · Leasehold`; // A job gives its own.
 }
 
 /** A new page begins at its top, also for whoever goes by keys or listens. */

@@ -1,12 +1,13 @@
 import { decisions, denials } from "../state/dashboard";
 import { told, type Tone } from "../models/decision";
 import { counted, personOf, secondOf } from "../models/format";
+import { visible } from "../models/job";
 import type { Denial } from "../models/dashboard";
 import { Card, Empty } from "./Card";
 import { Icon, type IconName } from "./Icon";
 
 const SHOWN = 14;
-const ICONS: Record<Tone, IconName> = {
+export const ICONS: Record<Tone, IconName> = {
   start: "play",
   end: "stop",
   lost: "lost",
@@ -49,7 +50,7 @@ function happened(): Entry[] {
     if (said === null) continue;
     const { tone, sentence, detail } = said;
     const job = event.subject.startsWith("job-") ? { job: event.subject } : {};
-    entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence, detail, ...job });
+    entries.push({ key: `${event.seq}`, at: event.at_ms, icon: ICONS[tone], tone, sentence: visible(sentence), detail: visible(detail), ...job });
   }
   return entries;
 }
@@ -61,8 +62,8 @@ function denied(row: Denial): Entry {
     at: row.at_ms,
     icon: "no",
     tone: "denied",
-    sentence: `${personOf(row.holder)} was told to wait${times}`,
-    detail: row.reason ?? "",
+    sentence: `${visible(personOf(row.holder))} was told to wait${times}`,
+    detail: visible(row.reason ?? ""),
   };
 }
 

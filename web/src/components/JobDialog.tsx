@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { jobs, isAtWork, titleOf } from "../models/job";
 import type { Action, Told } from "../services/jobs";
 import { acting, asked, countOf, perform, refused, type Asked } from "../state/acts";
+import { Choices } from "./Choices";
 import { Icon } from "./Icon";
 import { grouped } from "./QueueLine";
 
@@ -105,25 +106,6 @@ function useCount({ action, target }: Asked): number | null {
     if (!plain) countOf(action, target).then(setCount, () => undefined);
   }, []);
   return count;
-}
-
-function Choices<T extends string | number | undefined>(props: {
-  legend: string;
-  options: [label: string, value: T][];
-  chosen: T;
-  choose: (value: T) => void;
-}) {
-  return (
-    <fieldset class="choices">
-      <legend>{props.legend}</legend>
-      {props.options.map(([label, value]) => (
-        <label class="choice" key={label}>
-          <input type="radio" name="choice" checked={props.chosen === value} onChange={() => props.choose(value)} />
-          <span>{label}</span>
-        </label>
-      ))}
-    </fieldset>
-  );
 }
 
 function word(priority: string): string {

@@ -1,7 +1,7 @@
-import type { ComponentChildren } from "preact";
-import { amountOf, counted, durationOf, personOf, timeOf } from "../models/format";
+import { chargeOf, durationOf, personOf, timeOf } from "../models/format";
 import { commandOf, visible, type Job } from "../models/job";
 import { Card } from "./Card";
+import { Fact } from "./Fact";
 
 const SHOWN_MAX = 20_000;
 
@@ -17,7 +17,7 @@ export function JobFacts({ job }: { job: Job }) {
         </Fact>
         <Fact name="Type">{visible(job.job_type)}</Fact>
         <Fact name="Priority">{job.priority.toLowerCase()}</Fact>
-        <Fact name="Charge">{chargeOf(job)}</Fact>
+        <Fact name="Charge">{chargeOf(job.charge ?? {}, job.gang)}</Fact>
         <Fact name="Starts">{startOf(job)}</Fact>
         <Fact name="Not before">{timed(job.earliest_start_at)}</Fact>
         <Fact name="To be done by">{timed(job.deadline_at)}</Fact>
@@ -44,7 +44,7 @@ export function JobFacts({ job }: { job: Job }) {
         <Fact name="Worker">{visible(job.worker_id ?? "")}</Fact>
         <Fact name="Lease">
           {job.lease_id && (
-            <a class="link id" href="/" title="Shown under Capacity by holder">
+            <a class="link id" href={`/leases?id=${job.lease_id}`}>
               {job.lease_id}
             </a>
           )}
@@ -58,21 +58,6 @@ export function JobFacts({ job }: { job: Job }) {
       <Data title="Result" of={job.result} />
     </Card>
   );
-}
-
-function Fact({ name, children }: { name: string; children: ComponentChildren }) {
-  const known = Array.isArray(children) ? children.some(isThere) : isThere(children);
-  if (!known) return null;
-  return (
-    <div class="fact">
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
-}
-
-function isThere(part: unknown): boolean {
-  return Array.isArray(part) ? part.some(isThere) : Boolean(part);
 }
 
 function Command({ job }: { job: Job }) {
@@ -105,23 +90,6 @@ function Data({ title, of }: { title: string; of: unknown }) {
 function bounded(text: string): string {
   if (text.length <= SHOWN_MAX) return text;
   return `${text.slice(0, SHOWN_MAX)}\n… and ${(text.length - SHOWN_MAX).toLocaleString()} more characters`;
-}
-
-function chargeOf(job: Job): string {
-  const parts: string[] = [];
-  for (const [name, amount] of Object.entries(job.charge ?? {})) {
-    if (name === "units" && typeof amount === "number") parts.push(counted(amount, "unit"));
-    else if (typeof amount === "number" && amount) parts.push(amountOf(name, amount) + sort(name));
-    else if (amount !== null && typeof amount === "object") {
-      for (const [device, count] of Object.entries(amount)) parts.push(`${device} (${count})`);
-    }
-  }
-  const gang = (job.gang ?? 1) > 1 ? `, for each of ${job.gang} at once` : "";
-  return parts.join(", ") + gang;
-}
-
-function sort(name: string): string {
-  return name === "memory_bytes" ? " of memory" : name === "disk_bytes" ? " of disk" : "";
 }
 
 const STARTS: Record<string, string> = {

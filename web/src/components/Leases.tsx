@@ -1,6 +1,7 @@
 import { leases, leasesTotal, usage } from "../state/dashboard";
 import { now } from "../state/clock";
 import { bytesOf, counted, durationOf, personOf } from "../models/format";
+import { visible } from "../models/job";
 import type { Lease } from "../models/dashboard";
 import { Bar } from "./Bar";
 import { Empty } from "./Card";
@@ -35,7 +36,7 @@ export function Leases() {
 }
 
 function Row({ lease, index }: { lease: Lease; index: number }) {
-  const what = lease.label || lease.job_type;
+  const what = visible(lease.label || lease.job_type);
   return (
     <li class="row">
       <span class={`swatch ${colourOf(index)}`} aria-hidden="true" />
@@ -50,7 +51,7 @@ function Row({ lease, index }: { lease: Lease; index: number }) {
           </span>
         )}
         <span class="row-who">
-          {what === lease.holder ? "runs by itself" : personOf(lease.holder)}
+          {what === lease.holder ? "runs by itself" : visible(personOf(lease.holder))}
           <Extras lease={lease} />
         </span>
       </span>

@@ -1,6 +1,7 @@
 import { waiting } from "../state/dashboard";
 import { now } from "../state/clock";
 import { counted, durationOf, personOf, readable } from "../models/format";
+import { visible } from "../models/job";
 import type { Waiter } from "../models/dashboard";
 import { Card, Empty } from "./Card";
 
@@ -27,9 +28,9 @@ function Row({ row, place, why }: { row: Waiter; place: number; why: string }) {
         {place}
       </span>
       <span class="row-main">
-        <span class="row-what">{row.label || row.job_type}</span>
+        <span class="row-what">{visible(row.label || row.job_type)}</span>
         <span class="row-who">
-          {personOf(row.holder)}
+          {visible(personOf(row.holder))}
           {row.priority !== "NORMAL" && <span class="tag">{row.priority.toLowerCase()}</span>}
         </span>
         <span class="row-why">{readable(why)}</span>

@@ -128,6 +128,11 @@ export interface Owner {
   changes_at?: string | null;
 }
 
+export interface Health {
+  status: "ok" | "warn" | "error";
+  reasons: string[];
+}
+
 export interface DashboardState {
   seq: number;
   at: number;
@@ -143,6 +148,7 @@ export interface DashboardState {
   denials: Denial[];
   owner: Owner;
   queue: QueueNow;
+  health: Health;
 }
 
 export type Patch = { seq: number; at: number; leases?: { set?: Lease[]; gone?: string[] } } & Partial<
@@ -158,7 +164,10 @@ export interface SessionInfo {
 }
 
 export interface History {
+  group: string;
+  metric: string;
   start: string;
+  end: string;
   step_sec: number;
   values: (number | null)[];
 }

@@ -95,6 +95,34 @@ export function told(event: Decision): Told | null {
       return line("held", `The schedule ${who} is paused`, reason);
     case "ScheduleResumed":
       return line("start", `The schedule ${who} goes on`, reason);
+    case "ScheduleRemoved":
+      return line("end", `${by} removed the schedule ${who}`, reason);
+    case "JobSubmitted":
+      return line("word", `${who} was submitted`, event.by ? `by ${by}` : "");
+    case "JobOffered":
+      return line("other", `${who} was offered to a worker`, reason);
+    case "JobStarted":
+      return line("start", `${who} started`, reason);
+    case "JobDone":
+      return line("end", `${who} is done`, reason);
+    case "WindowSet":
+      return line("word", `${by} set a window`, reason);
+    case "WindowRemoved":
+      return line("word", `${by} removed a window`, reason);
+    case "WindowEnded":
+      return line("word", "A window ended for good", reason);
+    case "TokenCreated":
+      return line("word", `${by} made a token`, reason);
+    case "TokenRevoked":
+      return line("end", `${by} revoked a token`, reason);
+    case "AddonRegistered":
+      return line("word", `The add-on ${event.subject} was registered`, `by ${by}`);
+    case "AddonEnabled":
+      return line("start", `${by} allowed the add-on ${event.subject}`, reason);
+    case "AddonDisabled":
+      return line("held", `${by} disabled the add-on ${event.subject}`, reason);
+    case "AddonRemoved":
+      return line("end", `${by} removed the add-on ${event.subject}`, reason);
     default:
       return line("other", `${spaced(event.kind)}: ${event.subject}`, reason);
   }

@@ -19,6 +19,13 @@ export function timeOf(ms: number, now = Date.now()): string {
   return (near ? clock : dayClock).format(ms);
 }
 
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+
+/** Thursday 26 November */
+export function dayOf(ms: number): string {
+  return day.format(ms);
+}
+
 /** 14:05:09 */
 export function secondOf(ms: number): string {
   return clockSeconds.format(ms);
@@ -96,4 +103,21 @@ export function personOf(principal: string): string {
 
 export function capitalised(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** `40 units, 2 cores, 3 GiB of memory, gpu:0 (1)`: what is asked for, or held. */
+export function chargeOf(charge: object, gang = 1): string {
+  const parts: string[] = [];
+  for (const [name, amount] of Object.entries(charge)) {
+    if (name === "units" && typeof amount === "number") parts.push(counted(amount, "unit"));
+    else if (typeof amount === "number" && amount) parts.push(amountOf(name, amount) + sort(name));
+    else if (amount !== null && typeof amount === "object") {
+      for (const [device, count] of Object.entries(amount)) parts.push(`${device} (${count})`);
+    }
+  }
+  return parts.join(", ") + (gang > 1 ? `, for each of ${gang} at once` : "");
+}
+
+function sort(name: string): string {
+  return name === "memory_bytes" ? " of memory" : name === "disk_bytes" ? " of disk" : "";
 }

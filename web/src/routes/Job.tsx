@@ -1,5 +1,4 @@
 import { useEffect } from "preact/hooks";
-import { Banner } from "../components/Banner";
 import { Bar } from "../components/Bar";
 import { Card } from "../components/Card";
 import { JobActions } from "../components/JobActions";
@@ -21,7 +20,6 @@ export function Job({ id }: { id: string }) {
   const job = fresh ? data : null;
   return (
     <>
-      <Banner />
       <nav class="crumbs" aria-label="Where this is">
         <a class="link" href="/queue">
           Queue

@@ -1,4 +1,4 @@
-import { Banner, Notices } from "../components/Banner";
+import { Notices } from "../components/Banner";
 import { Capacity } from "../components/Capacity";
 import { Decisions } from "../components/Decisions";
 import { Headline } from "../components/Headline";
@@ -12,7 +12,6 @@ import { WordDialog } from "../components/WordDialog";
 export function Overview() {
   return (
     <>
-      <Banner />
       <Headline />
       <Notices />
       <div class="columns">

@@ -1,5 +1,4 @@
 import { useEffect, useState } from "preact/hooks";
-import { Banner } from "../components/Banner";
 import { BulkBar } from "../components/BulkBar";
 import { Card } from "../components/Card";
 import { Filters } from "../components/Filters";
@@ -28,7 +27,6 @@ export function Queue() {
   const acts = may("job:submit");
   return (
     <>
-      <Banner />
       <h1 class="page-title">Queue</h1>
       <QueueFigures />
       <Card title="Jobs" id="jobs">

@@ -6,6 +6,7 @@ import type {
   Denial,
   Dimension,
   Head,
+  Health,
   Input,
   Lease,
   Owner,
@@ -30,6 +31,7 @@ export const decisions = signal<Decision[]>([]);
 export const denials = signal<Denial[]>([]);
 export const owner = signal<Owner | null>(null);
 export const queue = signal<QueueNow | null>(null);
+export const health = signal<Health | null>(null);
 /** The server's clock at the newest frame, and by how much ours differs from it. */
 export const newestAt = signal(0);
 export const clockOffset = signal(0);
@@ -42,6 +44,7 @@ export function forget(): void {
     head.value = null;
     owner.value = null;
     queue.value = null;
+    health.value = null;
     leases.value = [];
     decisions.value = [];
     denials.value = [];
@@ -84,6 +87,7 @@ function apply(parts: Partial<DashboardState>): void {
   if (parts.denials) denials.value = parts.denials;
   if (parts.owner) owner.value = parts.owner;
   if (parts.queue) queue.value = parts.queue;
+  if (parts.health) health.value = parts.health;
 }
 
 function changeLeases(set: Lease[], gone: string[]): void {

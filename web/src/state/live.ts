@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Refused } from "../services/api";
 import { acted } from "./acts";
 import { connection } from "./connection";
-import { queue } from "./dashboard";
+import { decisions, queue } from "./dashboard";
 
 const PACE_MS = 1_500; // No oftener, however much happens.
 const SELDOM_MS = 15_000; // And as often even where nothing does: reasons change without an event.
@@ -23,8 +23,21 @@ interface Found<T> {
   failed: Refused | null;
 }
 
+export interface Pace {
+  /** How often even where nothing is told. */
+  everyMs?: number;
+  /** Reads the signals whose change asks again; those of the queue where it is left out. */
+  on?: () => unknown;
+}
+
+const ofTheQueue = (): unknown => queue.value?.changes;
+/** For what changes with any event: leases, schedules, the stream of events itself. */
+export const ofEvents = (): unknown => [queue.value?.changes, decisions.value];
+/** For what no event tells. */
+export const ofNothing = (): unknown => undefined;
+
 /** Load by `key`, and again as things change; never twice at once, and not while nobody looks. */
-export function useLive<T>(key: string, load: () => Promise<T>, everyMs = SELDOM_MS): Live<T> {
+export function useLive<T>(key: string, load: () => Promise<T>, { everyMs = SELDOM_MS, on = ofTheQueue }: Pace = {}): Live<T> {
   const [found, setFound] = useState<Found<T>>({ key: "", data: null, failed: null });
   const loading = useRef(load);
   loading.current = load;
@@ -37,7 +50,7 @@ export function useLive<T>(key: string, load: () => Promise<T>, everyMs = SELDOM
     );
     again.current = loop.now;
     const end = effect(() => {
-      queue.value?.changes;
+      on();
       connection.value;
       loop.soon();
     });
