@@ -4,8 +4,12 @@ import { pageOf } from "./models/pages";
 
 export const path = signal(location.pathname);
 export const search = signal(location.search);
+/** How far down one was, where one came here by the browser's own buttons; null for who comes anew. */
+export const cameBack = signal<number | null>(null);
 
 export function go(to: string, { instead = false } = {}): void {
+  cameBack.value = null;
+  if (!instead) history.replaceState({ top: scrollY }, "");
   if (instead) history.replaceState(null, "", to);
   else history.pushState(null, "", to);
   const moved = path.value !== location.pathname;
@@ -15,7 +19,10 @@ export function go(to: string, { instead = false } = {}): void {
 
 export function followHistory(): void {
   arrive();
-  addEventListener("popstate", arrive);
+  addEventListener("popstate", (event) => {
+    cameBack.value = (event.state as { top?: number } | null)?.top ?? 0;
+    arrive();
+  });
   document.addEventListener("click", followLink);
 }
 

@@ -1,6 +1,6 @@
 import { decisions, denials } from "../state/dashboard";
 import { told, type Tone } from "../models/decision";
-import { counted, personOf, secondOf } from "../models/format";
+import { counted, personOf, readable, secondOf } from "../models/format";
 import { visible } from "../models/job";
 import type { Denial } from "../models/dashboard";
 import { Card, Empty } from "./Card";
@@ -63,7 +63,7 @@ function denied(row: Denial): Entry {
     icon: "no",
     tone: "denied",
     sentence: `${visible(personOf(row.holder))} was told to wait${times}`,
-    detail: visible(row.reason ?? ""),
+    detail: readable(visible(row.reason ?? "")),
   };
 }
 

@@ -1,8 +1,10 @@
-import { health } from "../state/dashboard";
+import { alerts, health } from "../state/dashboard";
 import { capitalised, counted } from "../models/format";
 import { Icon, type IconName } from "./Icon";
 
-const SHOWN: Record<string, [IconName, string]> = {
+type Status = "ok" | "warn" | "error";
+
+const SHOWN: Record<Status, [IconName, string]> = {
   ok: ["yes", "OK"],
   warn: ["lost", "WARN"],
   error: ["panic", "ERROR"],
@@ -12,17 +14,25 @@ const SHOWN: Record<string, [IconName, string]> = {
 export function HealthBadge() {
   const now = health.value;
   if (now === null) return null;
-  const [icon, word] = SHOWN[now.status] ?? ["unknown", now.status];
-  const why = now.status === "ok" ? "nothing needs attention" : counted(now.reasons.length, "thing");
+  const status = worst(now.status);
+  const [icon, word] = SHOWN[status];
+  const reasons = [...alerts.value.map((one) => one.sentence), ...(now.status === "ok" ? [] : now.reasons)];
   return (
     <a
-      class={`badge health-${now.status}`}
+      class={`badge health-${status}`}
       href="/alerts"
-      title={now.reasons.map(capitalised).join("\n")}
-      aria-label={`${word}: ${why}`}
+      title={reasons.map(capitalised).join("\n") || "Nothing needs attention"}
+      aria-label={`${word}: ${reasons.length ? counted(reasons.length, "thing") : "nothing"} to look at`}
     >
       <Icon name={icon} size={16} />
       {word}
     </a>
   );
+}
+
+/** That of the figures, or of the worst alert that nobody has acknowledged. */
+function worst(status: Status): Status {
+  const active = alerts.value.filter((one) => one.state === "active");
+  if (status === "error" || active.some((one) => one.severity === "critical")) return "error";
+  return active.length ? "warn" : status;
 }

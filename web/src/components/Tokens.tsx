@@ -21,7 +21,7 @@ export function Tokens() {
         ))}
       </ul>
       <p class="fine">
-        Make one in a terminal: <code>leasehold token create ci --role submitter</code>. Its secret is shown once, and kept nowhere.
+        Make one in a terminal: <code>leasehold token create --name ci --role submitter</code>. Its secret is shown once, and kept nowhere.
       </p>
     </Card>
   );

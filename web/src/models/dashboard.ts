@@ -133,6 +133,18 @@ export interface Health {
   reasons: string[];
 }
 
+/** An alert that stands. */
+export interface AlertRow {
+  rule: string;
+  title: string;
+  severity: "warning" | "critical";
+  state: "active" | "acknowledged";
+  sentence: string;
+  since_ms: number;
+  acknowledged_by?: string;
+  muted?: boolean;
+}
+
 export interface DashboardState {
   seq: number;
   at: number;
@@ -149,6 +161,7 @@ export interface DashboardState {
   owner: Owner;
   queue: QueueNow;
   health: Health;
+  alerts: AlertRow[];
 }
 
 export type Patch = { seq: number; at: number; leases?: { set?: Lease[]; gone?: string[] } } & Partial<

@@ -11,12 +11,19 @@ const dayClock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
   minute: "2-digit",
 });
+const dateClock = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const DAY_MS = 86_400_000;
 
-/** 14:05, or with the day where it is another one. */
+/** 14:05, with the weekday where that is another one, and with the date where it is not of this week. */
 export function timeOf(ms: number, now = Date.now()): string {
-  const near = Math.abs(ms - now) < DAY_MS && new Date(ms).getDate() === new Date(now).getDate();
-  return (near ? clock : dayClock).format(ms);
+  const far = Math.abs(ms - now);
+  if (far < DAY_MS && new Date(ms).getDate() === new Date(now).getDate()) return clock.format(ms);
+  return (far < 6 * DAY_MS ? dayClock : dateClock).format(ms);
 }
 
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });

@@ -88,16 +88,16 @@ function Row({ event }: { event: EventOut }) {
         <Icon name={ICONS[said.tone]} size={16} />
       </span>
       <span class="row-main">
-        <span class="row-what">{visible(said.sentence)}</span>
-        {said.detail && <span class="row-why">{visible(said.detail)}</span>}
-        <details class="more-facts">
-          <summary>
-            {event.kind} <Subject event={event} />
-          </summary>
+        <details class="event">
+          <summary class="row-what">{visible(said.sentence)}</summary>
           <pre class="block" tabIndex={0}>
             {visible(JSON.stringify({ ...event, label: undefined }, null, 2))}
           </pre>
         </details>
+        <span class="row-why">
+          {said.detail && <span class="event-detail">{visible(said.detail)}</span>}
+          <Subject event={event} />
+        </span>
       </span>
       <time class="row-time" dateTime={event.at}>
         {secondOf(at)}
@@ -106,10 +106,10 @@ function Row({ event }: { event: EventOut }) {
   );
 }
 
-/** What it is about, where that has a page of its own. */
+/** What it is about: a link, where that has a page of its own. */
 function Subject({ event: { subject } }: { event: EventOut }) {
   const to = subject.startsWith("job-") ? `/jobs/${subject}` : subject.startsWith("lease-") ? `/leases?id=${subject}` : "";
-  if (!to) return null;
+  if (!to) return <span class="id">{visible(subject)}</span>;
   return (
     <a class="link id" href={to}>
       {subject}

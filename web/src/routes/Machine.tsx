@@ -2,6 +2,8 @@ import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Card } from "../components/Card";
 import { MachineNow } from "../components/MachineNow";
+import { HeatMap } from "../components/HeatMap";
+import { Windows } from "../components/NextQuiet";
 import { Streaks } from "../components/Streaks";
 import { Tabs } from "../components/Tabs";
 import type { TimeChartProps } from "../components/TimeChart";
@@ -31,7 +33,15 @@ export function Machine() {
           ))}
         </div>
       )}
-      <Streaks range={range} />
+      <div class="columns">
+        <div class="column">
+          <HeatMap />
+          <Streaks range={range} />
+        </div>
+        <div class="column">
+          <Windows />
+        </div>
+      </div>
     </>
   );
 }

@@ -3,6 +3,7 @@ import { Capacity } from "../components/Capacity";
 import { Decisions } from "../components/Decisions";
 import { Headline } from "../components/Headline";
 import { Line } from "../components/Line";
+import { NextQuiet } from "../components/NextQuiet";
 import { QueueLine } from "../components/QueueLine";
 import { Reasons } from "../components/Reasons";
 import { Schedules } from "../components/Schedules";
@@ -23,6 +24,7 @@ export function Overview() {
         </div>
         <div class="column">
           <Score />
+          <NextQuiet />
           <Reasons />
           <Schedules />
         </div>

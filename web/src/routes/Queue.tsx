@@ -1,20 +1,20 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { BulkBar } from "../components/BulkBar";
 import { Card } from "../components/Card";
 import { Filters } from "../components/Filters";
 import { JobDialog } from "../components/JobDialog";
-import { JobRow } from "../components/JobRow";
+import { JobPiece } from "../components/JobPiece";
 import { QueueFigures } from "../components/QueueFigures";
 import type { Job } from "../models/job";
-import { queried, search } from "../router";
+import { search } from "../router";
 import { list, type Filter } from "../services/jobs";
 import { connection, may } from "../state/connection";
-import { useLive } from "../state/live";
+import { usePieces, type Piece } from "../state/pieces";
 
-/** The list of jobs: filtered by the address, a page at a time, groups folded, some or all chosen. */
+/** The list of jobs: filtered by the address, longer as one scrolls, groups folded, some or all chosen. */
 export function Queue() {
   const filter = filterOf(search.value);
-  const { data, fresh, failed } = useLive(search.value, () => list(filter));
+  const { pieces, fresh, failed, more, near } = usePieces(search.value, (from) => list(filter, from));
   const [picked, setPicked] = useState<Map<string, Job>>(new Map());
   useEffect(() => setPicked(new Map()), [search.value]);
   const pick = (job: Job) => {
@@ -22,9 +22,11 @@ export function Queue() {
     if (!next.delete(job.job_id)) next.set(job.job_id, job);
     setPicked(next);
   };
-  const rows = data?.jobs ?? [];
-  const all = rows.length > 0 && rows.every((job) => picked.has(job.job_id));
+  const parts = useMemo(() => eachOnce(pieces), [pieces]);
+  const rows = useMemo(() => parts.flat(), [parts]);
+  const all = rows.length > 0 && picked.size >= rows.length && rows.every((job) => picked.has(job.job_id));
   const acts = may("job:submit");
+  const next = pieces.at(-1)?.next;
   return (
     <>
       <h1 class="page-title">Queue</h1>
@@ -38,7 +40,7 @@ export function Queue() {
               checked={all}
               onChange={() => setPicked(new Map(all ? [] : rows.map((job) => [job.job_id, job])))}
             />
-            <span>All on this page</span>
+            <span>All that are shown</span>
           </label>
         )}
         {failed !== null && connection.value === "live" && (
@@ -46,26 +48,29 @@ export function Queue() {
             {failed.message}
           </p>
         )}
-        <ul class="rows jobs" aria-busy={!fresh} aria-label="Jobs" onKeyDown={byKeys}>
-          {rows.map((job) => (
-            <JobRow
-              key={job.job_id}
-              job={job}
-              picked={picked.has(job.job_id)}
-              onPick={acts ? () => pick(job) : null}
+        <div class="pieces" aria-busy={!fresh} onKeyDown={byKeys}>
+          {pieces.map((piece, index) => (
+            <JobPiece
+              key={piece.from}
+              piece={piece}
+              index={index}
+              jobs={parts[index] ?? []}
+              picked={picked}
+              pick={acts ? pick : null}
+              near={near}
             />
           ))}
-        </ul>
-        {data !== null && rows.length === 0 && <p class="empty">{nothing(filter, data.cursor)}</p>}
-        <Pages cursor={data?.cursor} begun={filter.cursor !== undefined} />
+        </div>
+        {fresh && rows.length === 0 && <p class="empty">{nothing(filter, next)}</p>}
+        <End key={next} more={next ? more : null} auto={rows.length > 0} begun={pieces.length > 1} />
       </Card>
-      <BulkBar picked={[...picked.values()]} filter={filter} all={all && data?.cursor !== undefined} clear={() => setPicked(new Map())} />
+      <BulkBar picked={[...picked.values()]} filter={filter} all={all && next !== undefined} clear={() => setPicked(new Map())} />
       <JobDialog />
     </>
   );
 }
 
-const FIELDS = ["state", "holder", "label", "group", "job_type", "text", "cursor"] as const;
+const FIELDS = ["state", "holder", "label", "group", "job_type", "text"] as const;
 
 function filterOf(text: string): Filter {
   const query = new URLSearchParams(text);
@@ -78,25 +83,45 @@ function filterOf(text: string): Filter {
   return found;
 }
 
-function nothing(filter: Filter, cursor: string | undefined): string {
-  if (cursor) return "None of those that were looked at matches. There are more: look further.";
+/** The rows of each piece; a job that moved from one into another stands in the first alone. */
+function eachOnce(pieces: Piece[]): Job[][] {
+  const seen = new Set<string>();
+  return pieces.map(({ jobs }) => {
+    const fresh = jobs.filter(({ job_id }) => !seen.has(job_id) && seen.add(job_id));
+    return fresh.length === jobs.length ? jobs : fresh;
+  });
+}
+
+function nothing(filter: Filter, next: string | undefined): string {
+  if (next) return "None of those that were looked at matches. There are more: look further.";
   const plain = FIELDS.every((name) => !filter[name]);
   return plain ? "No job was submitted yet. `leasehold submit -- make test` queues one." : "No job matches.";
 }
 
-function Pages({ cursor, begun }: { cursor: string | undefined; begun: boolean }) {
-  if (!cursor && !begun) return null;
+/** Where what is loaded ends: in sight it loads what follows, and so does its button. */
+function End({ more, auto, begun }: { more: (() => void) | null; auto: boolean; begun: boolean }) {
+  const box = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null || more === null || !auto) return;
+    const seen = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && more(), {
+      rootMargin: "100% 0px",
+    });
+    seen.observe(element);
+    return () => seen.disconnect();
+  }, [more === null, auto]);
+  if (more === null && !begun) return null;
   return (
-    <nav class="pages" aria-label="Pages">
+    <nav class="pages" aria-label="More jobs" ref={box}>
       {begun && (
-        <a class="button small" href={queried({ cursor: "" })}>
+        <button class="button small" type="button" onClick={() => scrollTo(0, 0)}>
           To the newest
-        </a>
+        </button>
       )}
-      {cursor && (
-        <a class="button small" href={queried({ cursor })}>
+      {more !== null && (
+        <button class="button small" type="button" onClick={more}>
           Older ones
-        </a>
+        </button>
       )}
     </nav>
   );
@@ -106,17 +131,12 @@ function Pages({ cursor, begun }: { cursor: string | undefined; begun: boolean }
 function byKeys(event: KeyboardEvent): void {
   const row = (event.target as Element).closest("li");
   if (row === null || event.ctrlKey || event.metaKey || event.altKey) return;
-  const steps: Record<string, Element | null> = {
-    ArrowDown: row.nextElementSibling,
-    j: row.nextElementSibling,
-    ArrowUp: row.previousElementSibling,
-    k: row.previousElementSibling,
-  };
-  if (event.key in steps) {
+  const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
+  if (step !== undefined) {
     event.preventDefault();
-    steps[event.key]?.querySelector<HTMLElement>(".job-link")?.focus();
+    const rows = [...document.querySelectorAll(".row.job")];
+    rows[rows.indexOf(row) + step]?.querySelector<HTMLElement>(".job-link")?.focus();
   } else if (event.key === "x") {
     row.querySelector<HTMLInputElement>("input")?.click();
   }
 }
-

@@ -27,13 +27,13 @@ export function Settings() {
         <div class="column">
           <YourWord />
           <Windows />
-          {may("token:list") && <Tokens />}
         </div>
         <div class="column">
           <ThisPage />
-          {may("config:read") && <Configured />}
+          {may("token:list") && <Tokens />}
         </div>
       </div>
+      {may("config:read") && <Configured />}
       <WordDialog />
       <WindowDialog />
     </>

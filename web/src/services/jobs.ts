@@ -18,7 +18,6 @@ export interface Filter {
   job_type?: string;
   text?: string;
   fold?: string;
-  cursor?: string;
 }
 
 export interface Told {
@@ -48,8 +47,9 @@ export interface BulkOut {
 }
 
 /** A page of jobs. A search looks at some thousands of them at a time: it goes on until it finds one, or enough. */
-export async function list(filter: Filter): Promise<JobPage> {
+export async function list(filter: Filter, from = ""): Promise<JobPage> {
   const query = new URLSearchParams({ limit: `${ROWS}` });
+  if (from) query.set("cursor", from);
   for (const [name, value] of Object.entries(filter)) if (value) query.set(name, value);
   for (let looks = 1; ; looks += 1) {
     const page = await call<JobPage>("GET", `${QUEUE}/jobs?${query}`);

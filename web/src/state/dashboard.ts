@@ -1,6 +1,7 @@
 // What the page shows, as signals: each part changes alone.
 import { batch, signal } from "@preact/signals";
 import type {
+  AlertRow,
   DashboardState,
   Decision,
   Denial,
@@ -32,6 +33,8 @@ export const denials = signal<Denial[]>([]);
 export const owner = signal<Owner | null>(null);
 export const queue = signal<QueueNow | null>(null);
 export const health = signal<Health | null>(null);
+/** Those that stand, the worst first. */
+export const alerts = signal<AlertRow[]>([]);
 /** The server's clock at the newest frame, and by how much ours differs from it. */
 export const newestAt = signal(0);
 export const clockOffset = signal(0);
@@ -45,6 +48,7 @@ export function forget(): void {
     owner.value = null;
     queue.value = null;
     health.value = null;
+    alerts.value = [];
     leases.value = [];
     decisions.value = [];
     denials.value = [];
@@ -88,6 +92,7 @@ function apply(parts: Partial<DashboardState>): void {
   if (parts.owner) owner.value = parts.owner;
   if (parts.queue) queue.value = parts.queue;
   if (parts.health) health.value = parts.health;
+  if (parts.alerts) alerts.value = parts.alerts;
 }
 
 function changeLeases(set: Lease[], gone: string[]): void {

@@ -66,7 +66,7 @@ export function useLive<T>(key: string, load: () => Promise<T>, { everyMs = SELD
   return { data: found.data, fresh: found.key === key, failed: found.failed, again: again.current };
 }
 
-function keptUp<T>(
+export function keptUp<T>(
   load: () => Promise<T>,
   everyMs: () => number,
   take: (data: T | null, failed: Refused | null) => void,
