@@ -124,12 +124,12 @@ def _viewer_has_no_actions(started: Any, server: Server, ident: str) -> bool:
 
 @check(
     "queue.page.many",
-    f"With {MANY:,} jobs waiting a page of the queue is there in {PAINT_MAX_S:g} s, holds {ROWS} rows, and finds one by its title",
+    f"With {MANY:,} jobs waiting the queue is there in {PAINT_MAX_S:g} s with {ROWS} rows, so are the next ones, and it finds one by its title",
     command=COMMAND,
     budget_s=90,
 )
 def many(product: Product) -> str:
-    """From the click to the first row, three times; then a search for one in the middle."""
+    """From the click, or the wheel, to the row, three times; then a search for one in the middle."""
     with chromium() as started, product.server(LEASEHOLD_PRESET="always") as server:
         for first in range(0, MANY, 1_000):
             jobs = [{"job_type": "mail", "title": f"mail {n}"} for n in range(first, first + 1_000)]
@@ -147,10 +147,11 @@ def many(product: Product) -> str:
 
         page.get_by_role("link", name="Queue", exact=True).wait_for()
         spans = [timed(page.get_by_role("link", name="Queue", exact=True).click, f"mail {MANY - 1}")]
+        expect(page.locator(".row.job").count() == ROWS, "there are not as many rows as there should be")
+        page.get_by_role("link", name=f"mail {MANY - 1}", exact=True).hover()
         for turn in (1, 2):
             row = f"mail {MANY - 1 - ROWS * turn}"
-            spans.append(timed(page.get_by_role("link", name="Older ones").click, row))
-            expect(page.locator(".row.job").count() == ROWS, "a page has not as many rows as it should")
+            spans.append(timed(lambda: page.mouse.wheel(0, 3_500), row))
         page.get_by_role("searchbox").fill("mail 4242")
         found = timed(lambda: page.keyboard.press("Enter"), "mail 4242")
         visit.close()

@@ -20,7 +20,7 @@ WEB = ROOT / "web"
 SHOTS = ROOT / ".accept" / "screenshots"
 
 CUT_S = 30
-SIZE_MAX = 80_000
+SIZE_MAX = 150_000
 FRAME_MAX = 5_000
 CORE_PCT_MAX = 3.0
 COST_S = 60

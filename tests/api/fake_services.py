@@ -104,6 +104,7 @@ class FakeEdge:
             storage=leases,
             alerts=leases,
             metrics_snapshot=leases,
+            settings=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

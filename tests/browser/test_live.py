@@ -97,7 +97,7 @@ def test_a_viewer_sees_everything_and_can_change_nothing(machine: RealServer, vi
     machine.call("PUT", ADMISSION, {"effect": "block", "note": "by the owner"})
     page = visit(role="viewer").page
     assert page.get_by_text("by the owner").first.is_visible()
-    assert page.get_by_role("button").all_inner_texts() == ["", ""], "the theme, and signing out"
+    assert page.get_by_role("button").all_inner_texts() == ["", "", ""], "theme, keys, signing out"
 
 
 @pytest.mark.requirement("OPS-3", "OPS-22")

@@ -98,7 +98,7 @@ def test_everything_that_matches_can_be_moved(machine: RealServer, visit: Opened
     assert machine.post(f"{QUEUE}/submit", {"jobs": jobs}).json["taken"] == 60
     page = opened(visit(), machine, "/queue?state=HELD")
     page.get_by_role("link", name="small 59").wait_for()
-    page.get_by_role("checkbox", name="All on this page").check()
+    page.get_by_role("checkbox", name="All that are shown").check()
     page.get_by_role("button", name="Everything that matches").click()
     page.get_by_role("button", name="Priority…").click()
     page.get_by_role("dialog", name="Change the priority of 60 jobs").wait_for()
@@ -110,26 +110,52 @@ def test_everything_that_matches_can_be_moved(machine: RealServer, visit: Opened
 
 
 @pytest.mark.requirement("OPS-22")
-def test_ten_thousand_jobs_are_shown_by_pages(machine: RealServer, visit: Opened) -> None:
-    """Of ten thousand never more than a page is in the document, and each page has others."""
+def test_ten_thousand_jobs_are_one_list_of_which_a_part_is_drawn(machine: RealServer, visit: Opened) -> None:
+    """Scrolled on and on the list grows, while the document holds what is in sight alone; back is back."""
     for start in range(0, 10_000, 1_000):
         jobs = [{"job_type": "mail", "title": f"mail {n}"} for n in range(start, start + 1_000)]
         assert machine.post(f"{QUEUE}/submit", {"jobs": jobs}).json["taken"] == 1_000
     page = opened(visit(), machine, "/queue")
     page.get_by_role("link", name="mail 9999").wait_for()
     assert page.get_by_text(re.compile("10.?000")).first.is_visible()
-    assert page.locator(ROWS).count() == 50
-    page.get_by_role("link", name="Older ones").click()
-    page.get_by_role("link", name="mail 9949").wait_for()
-    assert page.locator(ROWS).count() == 50
-    assert page.get_by_role("link", name="mail 9950").count() == 0
-    page.get_by_role("link", name="To the newest").click()
+    page.get_by_role("link", name="mail 9999").hover()
+
+    def reached(name: str) -> bool:
+        page.mouse.wheel(0, 3_000)
+        return bool(page.get_by_role("link", name=name, exact=True).count())
+
+    assert real.until(lambda: reached("mail 9500"), 120)
+    assert page.locator(ROWS).count() <= 300
+    assert page.get_by_role("link", name="mail 9999").count() == 0, "what is out of sight is not drawn"
+    row = page.get_by_role("link", name="mail 9500", exact=True)
+    row.click()
+    page.get_by_role("heading", name="mail 9500").wait_for()
+    page.go_back()
+    page.get_by_role("link", name="mail 9500", exact=True).wait_for()
+    assert page.evaluate("scrollY") > 10_000, "back is where one was"
+    page.evaluate("scrollTo(0, 0)")
     page.get_by_role("link", name="mail 9999").wait_for()
-    page.get_by_role("searchbox").fill("mail 42 ")
     page.get_by_role("searchbox").fill("mail 4242")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="mail 9999").wait_for(state="detached")
     page.get_by_role("link", name="mail 4242").wait_for()
+
+
+@pytest.mark.requirement("OPS-22", "OPS-3")
+def test_the_grown_list_follows_what_happens(machine: RealServer, visit: Opened) -> None:
+    """With a second piece loaded, a new job stands at the top and a cancelled one is gone, none twice."""
+    jobs = [command("true", title=f"small {n}", hold=True) for n in range(120)]
+    ids = [one["job_id"] for one in machine.post(f"{QUEUE}/submit", {"jobs": jobs}).json["jobs"]]
+    page = opened(visit(), machine, "/queue?state=HELD")
+    page.get_by_role("link", name="small 119", exact=True).hover()
+    assert real.until(lambda: page.locator(ROWS).count() >= 100 or bool(page.mouse.wheel(0, 900)))
+    page.evaluate("scrollTo(0, 0)")
+    submitted(machine, **command("true", title="the newest", hold=True))
+    assert machine.post(f"{QUEUE}/{ids[118]}/cancel", {}).status == 200
+    page.get_by_role("link", name="the newest").wait_for()
+    page.get_by_role("link", name="small 118", exact=True).wait_for(state="detached")
+    shown = page.locator(ROWS).evaluate_all("rows => rows.map(row => row.dataset.id)")
+    assert len(shown) == len(set(shown))
 
 
 @pytest.mark.requirement("OPS-22")
@@ -158,11 +184,11 @@ def test_a_viewer_sees_the_queue_and_can_change_nothing(machine: RealServer, vis
     page = opened(seen, machine, "/queue")
     page.get_by_role("link", name="held by hand").wait_for()
     assert page.get_by_role("checkbox").count() == 0
-    assert page.get_by_role("button").all_inner_texts() == ["", "", "Show"]
+    assert page.get_by_role("button").all_inner_texts() == ["", "", "", "Show"]
     opened(seen, machine, f"/jobs/{ids['runs']}")
     page.get_by_role("heading", name="compile the kernel").wait_for()
     page.get_by_text("Its output is for who submitted it").wait_for()
-    assert page.get_by_role("button").all_inner_texts() == ["", ""]
+    assert page.get_by_role("button").all_inner_texts() == ["", "", ""]
     assert seen.violations(WEB) == []
 
 
@@ -209,4 +235,5 @@ def test_a_lease_leads_to_its_job_and_back(machine: RealServer, visit: Opened) -
     page.locator(".leases").get_by_role("link", name="render the film").click()
     page.get_by_role("heading", name="render the film").wait_for()
     page.get_by_role("link", name=job(machine, ident)["lease_id"]).click()
-    page.get_by_text("Capacity by holder").wait_for()
+    page.get_by_text("Only the lease").wait_for()
+    page.locator(".all-leases").get_by_role("link", name="render the film").wait_for()

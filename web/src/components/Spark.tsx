@@ -9,7 +9,7 @@ export function Spark() {
   const score = head.value?.score ?? null;
   return (
     <a class="spark" href="/machine" title="Quiet score, the last 15 minutes">
-      <svg width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={`Quiet score, last 15 minutes. ${inWords(scores.value)}`}>
+      <svg width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`Quiet score, last 15 minutes. ${inWords(scores.value)}`}>
         <path class="spark-line" d={traced()} />
       </svg>
       <span class="spark-figure" aria-hidden="true">

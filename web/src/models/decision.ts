@@ -123,9 +123,28 @@ export function told(event: Decision): Told | null {
       return line("held", `${by} disabled the add-on ${event.subject}`, reason);
     case "AddonRemoved":
       return line("end", `${by} removed the add-on ${event.subject}`, reason);
+    case "AlertFired":
+      return line("lost", `Alert: ${rule(event)}`, reason);
+    case "AlertWorsened":
+      return line("lost", `Alert, worse: ${rule(event)}`, reason);
+    case "AlertEased":
+      return line("held", `Alert, better: ${rule(event)}`, reason);
+    case "AlertCleared":
+    case "AlertDropped":
+      return line("end", `The alert is over: ${rule(event)}`, reason);
+    case "AlertUnmuted":
+      return line("lost", `Alert, no longer muted: ${rule(event)}`, reason);
+    case "AlertAcknowledged":
+      return line("word", `${by} acknowledged: ${rule(event)}`, reason);
+    case "AlertRuleChanged":
+      return line("word", `${by} changed the rule: ${rule(event)}`, reason);
     default:
       return line("other", `${spaced(event.kind)}: ${event.subject}`, reason);
   }
+}
+
+function rule(event: Decision): string {
+  return event.label || event.subject.replaceAll("_", " ");
 }
 
 function line(tone: Tone, sentence: string, detail: string): Told {

@@ -14,7 +14,7 @@ import { usePieces, type Piece } from "../state/pieces";
 /** The list of jobs: filtered by the address, longer as one scrolls, groups folded, some or all chosen. */
 export function Queue() {
   const filter = filterOf(search.value);
-  const { pieces, fresh, failed, more, near } = usePieces(search.value, (from) => list(filter, from));
+  const { pieces, of, fresh, failed, more, near } = usePieces(search.value, (from) => list(filter, from));
   const [picked, setPicked] = useState<Map<string, Job>>(new Map());
   useEffect(() => setPicked(new Map()), [search.value]);
   const pick = (job: Job) => {
@@ -51,7 +51,7 @@ export function Queue() {
         <div class="pieces" aria-busy={!fresh} onKeyDown={byKeys}>
           {pieces.map((piece, index) => (
             <JobPiece
-              key={piece.from}
+              key={`${of} ${piece.from}`}
               piece={piece}
               index={index}
               jobs={parts[index] ?? []}

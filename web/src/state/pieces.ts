@@ -18,7 +18,10 @@ export interface Piece {
 }
 
 export interface Pieces {
+  /** Until those for what is asked now are there: those before. */
   pieces: Piece[];
+  /** What the pieces are for. */
+  of: string;
   /** Whether they are for what is asked now. */
   fresh: boolean;
   failed: Refused | null;
@@ -53,7 +56,6 @@ export function usePieces(key: string, load: Load): Pieces {
   const ask = useRef({ now: () => undefined as void, soon: () => undefined as void });
   useEffect(() => {
     now.current = shown.key === key ? shown.pieces : [];
-    inSight.current.clear();
     const loop = keptUp(
       async () => {
         const more = wantsMore.current;
@@ -88,7 +90,8 @@ export function usePieces(key: string, load: Load): Pieces {
     if (top !== null && left.key === key) scrollTo(0, top);
   }, []);
   return {
-    pieces: shown.key === key ? shown.pieces : [],
+    pieces: shown.pieces,
+    of: shown.key,
     fresh: shown.key === key && shown.pieces.length > 0,
     failed: shown.failed,
     more: () => {
