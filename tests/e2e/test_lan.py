@@ -210,6 +210,37 @@ def test_the_certificate_is_renewed_without_a_restart(there: Nas) -> None:
 
 @needs_hosts
 @pytest.mark.slow
+@pytest.mark.requirement("OPS-26", "OPS-12")
+def test_what_is_left_of_the_certificate_is_looked_at(there: Nas) -> None:
+    """It is 90 days long: nearly all of it is left, in the rule of alerts and for Prometheus."""
+
+    def looked_at() -> dict[str, object]:
+        found = json.loads(there.machine.cli("alert", "list", "--json").stdout)["alerts"]
+        return next(one for one in found if one["rule"] == "certificate")
+
+    rule = looked_at()
+    assert rule["now"] == "the certificate ends in 90.0 days"
+    assert isinstance(rule["value"], float)
+    assert 99 < rule["value"] <= 100
+    token = there.token("--role", "viewer")
+    script = (
+        "import ssl, sys, urllib.request\n"
+        "context = ssl.create_default_context(cafile=sys.argv[2])\n"
+        "asked = urllib.request.Request(sys.argv[1] + '/metrics', "
+        "headers={'authorization': 'Bearer ' + sys.argv[3]})\n"
+        "print(urllib.request.urlopen(asked, context=context).read().decode())\n"
+    )
+    told = there.laptop("/usr/bin/python3", "-c", script, there.url, str(there.ca), token)
+    ends = next(
+        line.split()[1]
+        for line in told.stdout.splitlines()
+        if line.startswith("leasehold_certificate_end_seconds ")
+    )
+    assert 89 * 86_400 < float(ends) - time.time() <= 90 * 86_400
+
+
+@needs_hosts
+@pytest.mark.slow
 @pytest.mark.requirement("OPS-5")
 def test_a_revoked_token_loses_its_tls_connection_at_once(there: Nas) -> None:
     """A held call from the other machine ends with the token, not with its time."""

@@ -45,6 +45,7 @@ class Watched:
         self.errors = self.invalid = 0
         self.lag_s = 0.0
         self.damage = ""
+        self.waits_ms = 0
         self.certificates: list[tuple[int, int]] = []
         self.files: Sizes | None = of_size(64, 0)
         sense = SimpleNamespace(around=Surroundings(), measured_wall_ms=None, own_errors=dict)
@@ -59,6 +60,7 @@ class Watched:
             loop_lag_s=lambda: self.lag_s,
             certificates=lambda: self.certificates,
             damage=lambda: self.damage,
+            store_waits_ms=lambda: self.waits_ms,
         )
 
     async def sizes(self) -> Sizes:
@@ -110,7 +112,7 @@ async def test_every_rule_has_a_measure_but_that_of_backups() -> None:
 
 
 async def test_the_store_is_in_trouble_while_it_takes_no_writes() -> None:
-    """Full, taken over, damaged: critical, with the reason; well again once it takes writes."""
+    """Full, hanging, damaged: critical, with the reason; well again once it takes writes."""
     async with watched() as seen:
         assert await seen.verdict("store_trouble") == "fine"
         seen.here.faults.full = True
@@ -123,6 +125,11 @@ async def test_the_store_is_in_trouble_while_it_takes_no_writes() -> None:
         )
         seen.here.faults.full = False
         assert await seen.verdict("store_trouble", after_ms=20_000) == "fine"
+        seen.waits_ms = 9_999
+        assert await seen.verdict("store_trouble") == "fine"
+        seen.waits_ms = 12_000
+        assert "has not answered a commit for 12 s" in (await seen.see("store_trouble")).sentence
+        seen.waits_ms = 0
         seen.damage = "row 7 missing from index"
         assert "row 7" in (await seen.see("store_trouble")).sentence
 

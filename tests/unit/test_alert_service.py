@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,14 +43,26 @@ class FullDisk(Faults):
         return Fate.FAILED if self.full else Fate.COMMITTED
 
 
+class Store(MemoryStore):
+    """Commits when it is let."""
+
+    def __init__(self, disk: Disk, faults: Faults) -> None:
+        super().__init__(disk, faults=faults)
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def commit(self, batch: Batch) -> None:
+        await self.answers.wait()
+        await super().commit(batch)
+
+
 class Server:
     """Ledger and alerts; `values` are what the rules see."""
 
     def __init__(self, disk: Disk, clock: ManualClock, values: dict[str, float | None]) -> None:
         self.clock, self.values, self.faults = clock, values, FullDisk()
-        self.ledger = Ledger(
-            MemoryStore(disk, faults=self.faults), clock, RandomIds(), lambda: State("node-1")
-        )
+        self.store = Store(disk, self.faults)
+        self.ledger = Ledger(self.store, clock, RandomIds(), lambda: State("node-1"))
         self.archive = MemoryArchive(disk)
         measures = {name: (lambda name=name: Reading(self.values[name], f"{name} is bad")) for name in values}
         self.alerts = AlertService(self.ledger, AlertSettings, measures)
@@ -205,6 +218,33 @@ async def test_a_store_that_takes_nothing_silences_no_alert() -> None:
         machine.values["store_trouble"] = 0.0
         await server.checks(3)
         assert (await server.one("store_trouble")).state == "cleared"
+
+
+@pytest.mark.requirement("OPS-17")
+async def test_a_store_that_hangs_holds_no_check_up() -> None:
+    """The checks go on, what fires is told at once, and all is written once when the store answers again."""
+    machine = Machine(disk=50.0, store_trouble=0.0)
+    async with machine.server() as server:
+        server.store.answers.clear()
+        machine.values["disk"] = 5.0
+        await server.checks(3)
+        assert server.pushed == ["disk warning"]
+        checked = server.alerts.checks
+        machine.values["store_trouble"] = 1.0
+        await server.checks(3)
+        assert server.alerts.checks > checked
+        assert server.pushed == ["disk warning", "store_trouble critical"]
+        with pytest.raises(StoreUnavailable):
+            await server.alerts.acknowledge(ANN, "disk", Acknowledge())
+        server.store.answers.set()
+        machine.values["store_trouble"] = 0.0
+        await server.checks(5)
+        assert (await server.one("store_trouble")).state == "cleared"
+        told = [(event.kind, event.subject) for event in await server.events()]
+        assert told.count(("AlertFired", "disk")) == 1
+        assert told.count(("AlertFired", "store_trouble")) == 1
+        seen = await server.alerts.acknowledge(ANN, "disk", Acknowledge())
+        assert seen.state == "acknowledged"
 
 
 async def test_a_rule_that_is_switched_off_is_not_looked_at() -> None:

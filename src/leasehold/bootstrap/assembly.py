@@ -286,6 +286,7 @@ class Assembly:
             loop_lag_s=lag,
             certificates=lambda: lives(self.listeners),
             damage=lambda: self.store.damage,
+            store_waits_ms=lambda: self.timed.waits_ms,
         )
         self.alerts = AlertService(
             self.ledger, lambda: self.settings.alerts, measures.by_rule, before=measures.look

@@ -21,6 +21,7 @@ class TimedStore:
         self._clock = clock
         self._elapsed_ns = elapsed_ns
         self.commits = Durations(WINDOW_MS, SLOT_MS, BOUNDS_MS)
+        self._since_ms: int | None = None
 
     @property
     def limits(self) -> Limits:
@@ -37,8 +38,17 @@ class TimedStore:
 
     async def commit(self, batch: Batch) -> None:
         begun_ns = self._elapsed_ns()
-        await self._store.commit(batch)
+        self._since_ms = self._clock.now_ms()
+        try:
+            await self._store.commit(batch)
+        finally:
+            self._since_ms = None
         self.commits.add(self._clock.now_ms(), (self._elapsed_ns() - begun_ns) / 1e6)
+
+    @property
+    def waits_ms(self) -> int:
+        """How long the commit has been under way that is; 0 for none."""
+        return 0 if self._since_ms is None else self._clock.now_ms() - self._since_ms
 
     async def batch_seq(self) -> int:
         return await self._store.batch_seq()

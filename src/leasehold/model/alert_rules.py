@@ -15,7 +15,7 @@ RULES: tuple[Rule, ...] = (
         "",
         "from",
         critical=1,
-        measured="the store refuses writes, another writer took over, or damage was found at the start",
+        measured="the store refuses writes or hangs, another writer took over, or damage was found",
         cure="see `leasehold doctor`: free space, mend the disk; it recovers by itself",
     ),
     Rule(

@@ -24,6 +24,8 @@ ENDED_MIN = 5
 DEPTH_MIN = 10
 """A queue with fewer in line may grow as it likes."""
 
+STORE_HANGS_MS = 10_000
+
 MOUNT_BYTES_MIN = 1 << 30
 EMPTY_BYTES_MIN = 16 << 20
 
@@ -36,7 +38,8 @@ GIB = 1 << 30
 class Measures:
     """Everything that is looked at. `certificates` are begin and end (wall ms) of those that are served.
 
-    `damage` says what was found wrong with the store's file at the start, "" for nothing.
+    `damage` says what was found wrong with the store's file at the start, "" for nothing; `store_waits_ms`
+    how long a commit has been under way.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Measures:
         loop_lag_s: Callable[[], float],
         certificates: Callable[[], Sequence[tuple[int, int]]],
         damage: Callable[[], str] = str,
+        store_waits_ms: Callable[[], int] = int,
     ) -> None:
         self._ledger = ledger
         self._clock = ledger.clock
@@ -58,6 +62,7 @@ class Measures:
         self._loop_lag_s = loop_lag_s
         self._certificates = certificates
         self._damage = damage
+        self._store_waits_ms = store_waits_ms
         self.sizes: Sizes | None = None
         self._asked_ms: int | None = None
 
@@ -100,6 +105,9 @@ class Measures:
         ledger = self._ledger
         why = ledger.lost or (f"nothing can be written: {ledger.read_only}" if ledger.read_only else "")
         why = why or ("" if ledger.ready else "what the store has is not known; it is read again")
+        waits_ms = self._store_waits_ms()
+        if waits_ms >= STORE_HANGS_MS:
+            why = why or f"the store has not answered a commit for {waits_ms // 1000} s"
         damage = self._damage()
         why = why or (f"damage was found at the start: {damage}" if damage else "")
         return Reading(float(bool(why)), why or "the store takes writes")

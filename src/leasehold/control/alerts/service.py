@@ -15,22 +15,20 @@ import structlog
 
 from leasehold.control.alerts import views
 from leasehold.control.alerts.measures import Measure
+from leasehold.control.alerts.writing import Writing
 from leasehold.control.ledger import Ledger
 from leasehold.core import alert as decisions
 from leasehold.core.alert_check import Memory, Step, check, remembered
-from leasehold.core.state import ALERTS, Change, Outcome, Stamp, State
+from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.alert import UNKNOWN, Alert, Reading, Rule
 from leasehold.model.alert_rules import BY_NAME
-from leasehold.model.errors import Invalid, LeaseholdError, NotFound, StoreUnavailable
+from leasehold.model.errors import Invalid, NotFound, StoreUnavailable
 from leasehold.model.event import Event
 from leasehold.model.principal import Principal
 from leasehold.model.settings import AlertSettings
 from leasehold.wire import alert as wire
 
 log = structlog.get_logger(__name__)
-
-LATE_EVENTS_MAX = 200
-"""Events that wait for a store; of older ones their alerts still tell what has become of it."""
 
 MUTE_MS_MAX = 366 * 86_400_000
 
@@ -58,8 +56,8 @@ class AlertService:
         self._memory: dict[str, Memory] = {}
         self._readings: dict[str, Reading] = {}
         self._broken: set[str] = set()
-        self._late: dict[str, Alert] = {}
-        self._late_events: list[Event] = []
+        self._writing = Writing(ledger)
+        self._writing.on_untold = self._untold
         self._from_ms = self._clock.now_ms() + settings().start_delay_ms
         self._checking = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
@@ -147,7 +145,7 @@ class AlertService:
 
     def alert(self, state: State, name: str) -> Alert:
         """Where a rule stands, written or not."""
-        return self._late.get(name) or state.alerts.get(name) or Alert(name)
+        return self._writing.late.get(name) or state.alerts.get(name) or Alert(name)
 
     def levels(self) -> list[tuple[str, int]]:
         """How bad it is, by rule: 0 for what does not stand, 1 for a warning, 2 for critical."""
@@ -158,41 +156,17 @@ class AlertService:
     @property
     def late(self) -> Mapping[str, Alert]:
         """Those that no store has taken yet."""
-        return self._late
+        return self._writing.late
 
     async def _commit(self, steps: Sequence[Step]) -> None:
-        if not steps and not self._late:
-            return
         events = [event for step in steps for event in step.events]
-        alerts = {**self._late, **{step.alert.rule: step.alert for step in steps}}
         for event in events:
             log.info("alert", rule=event.subject, kind=event.kind, **event.details)
-        try:
-            await self._ledger.execute(lambda state, stamp: self._outcome(state, alerts, events))
-        except LeaseholdError as error:
-            self._keep(alerts, events, str(error))
-            return
-        self._late.clear()
-        self._late_events.clear()
+        await self._writing.write({step.alert.rule: step.alert for step in steps}, events)
 
-    def _outcome(self, state: State, alerts: Mapping[str, Alert], events: Sequence[Event]) -> Outcome:
-        outcome = Outcome()
-        for name, alert in alerts.items():
-            said = state.alert_rules.get(name)
-            if said is None or said.enabled:  # Somebody may have switched it off meanwhile.
-                outcome.changes.append(Change(ALERTS, name, alert))
-        outcome.events = [*(_as_late(event) for event in self._late_events), *events]
-        return outcome
-
-    def _keep(self, alerts: Mapping[str, Alert], events: Sequence[Event], why: str) -> None:
-        """No store takes it: it counts all the same."""
-        if events:
-            log.warning("alerts_not_written", why=why, rules=sorted({event.subject for event in events}))
-        self._late = dict(alerts)
-        self._late_events = [*self._late_events, *events][-LATE_EVENTS_MAX:]
-        if events:
-            self.on_untold(events)
-            self.on_shown()
+    def _untold(self, events: Sequence[Event]) -> None:
+        self.on_untold(events)
+        self.on_shown()
 
     # -- looking
 
@@ -271,7 +245,7 @@ class AlertService:
 
         await self._ledger.execute(decide)
         if enabled is False:
-            self._late.pop(name, None)
+            self._writing.late.pop(name, None)
             self._memory.pop(name, None)
         return await self._settled(name)
 
@@ -297,11 +271,11 @@ class AlertService:
 
     async def _written(self, name: str) -> None:
         """What no store has taken yet is tried again first: people speak of what they see."""
-        if name not in self._late:
+        if name not in self._writing.late:
             return
         async with self._checking:
-            await self._commit(())
-        if name in self._late:
+            await self._writing.write({}, ())
+        if name in self._writing.late:
             raise StoreUnavailable(
                 f"{name} can't be changed while the store takes no writes; it is told all the same",
                 retry_after_s=2,
@@ -329,8 +303,3 @@ class AlertService:
                 )
             return until_ms
         return 0 if until is None else None
-
-
-def _as_late(event: Event) -> Event:
-    """An event that was told when it happened, and could not be written then."""
-    return msgspec.structs.replace(event, details={**event.details, "late": True})
