@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -212,6 +214,54 @@ async def test_a_write_that_fails_rolls_up_nothing(tmp_path: Path) -> None:
     assert rows_of(tmp_path, 60) == []
     await write(store, [sample(T0 + 80_000, 2.0)], T0 + 80_000)
     assert rows_of(tmp_path, 60) == [T0]
+    await store.close()
+
+
+WRITER = """
+import asyncio, sys
+from leasehold.adapters.stores.samples import SqliteSamples
+from leasehold.ports.samples import Sample
+async def main():
+    store, at_ms = SqliteSamples(sys.argv[1]), int(sys.argv[2])
+    await store.open()
+    while True:
+        await store.write([Sample(at_ms, "host", {"cpu_pct": at_ms // 10_000 % 97})], [], None, at_ms)
+        print(at_ms, flush=True)
+        at_ms += 10_000
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("SENSE-14")
+async def test_kill_9_at_any_moment_leaves_rollups_that_are_those_of_the_samples(tmp_path: Path) -> None:
+    """Three times in the midst of writing: each minute and hour is what its samples make, none is missing."""
+    last_ms = T0 - 10_000
+    for lines in (400, 37, 211):
+        writer = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs here
+            [sys.executable, "-c", WRITER, str(tmp_path), str(last_ms + 10_000)], stdout=subprocess.PIPE
+        )
+        assert writer.stdout is not None
+        for _ in range(lines):
+            last_ms = int(writer.stdout.readline())
+        writer.kill()
+        rest, _ = writer.communicate()
+        last_ms = int((rest.split() or [last_ms])[-1])
+    store = SqliteSamples(str(tmp_path))
+    await store.open()
+    database = sqlite3.connect(tmp_path / FILE)
+    known = [at_ms for (at_ms,) in database.execute("SELECT timestamp FROM stats_samples ORDER BY 1")]
+    database.close()
+    assert known[-1] >= last_ms
+    await write(store, [sample(known[-1] + 20_000, 1.0)], known[-1] + 20_000)
+    begun = sorted({at_ms // MINUTE_MS * MINUTE_MS for at_ms in known})
+    assert rows_of(tmp_path, 60) == [at_ms for at_ms in begun if at_ms + MINUTE_MS <= known[-1] + 20_000]
+    for step_ms in (MINUTE_MS, HOUR_MS):
+        end_ms = known[-1] // step_ms * step_ms
+        for point in await told(store, T0, end_ms, step_ms):
+            values = [at_ms // 10_000 % 97 for at_ms in known if at_ms // step_ms * step_ms == point.start_ms]
+            assert (point.figures.low, point.figures.count) == (min(values), len(values))
+            assert point.figures.mean == pytest.approx(sum(values) / len(values), rel=1e-6)
     await store.close()
 
 
