@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import statistics
 import tempfile
 import time
@@ -219,6 +220,8 @@ def year(product: Product) -> str:
     ]
     worst, all_ms = 0.0, []
     with with_history(product, rows()) as server:
+        learned(server)
+        began_cpu_s = cpu_s(server)
         for path in asked:
             took: list[float] = []
             answer: Any = None
@@ -231,8 +234,18 @@ def year(product: Product) -> str:
             expect(known >= 360, f"{path} knows {known} of {len(answer['values'])} points")
             worst = max(worst, statistics.median(took))
             all_ms += took
-    expect(worst < YEAR_MS_MAX, f"the slowest of {len(asked)} questions takes {worst:.0f} ms")
-    return f"{len(asked)} questions over a year: median {statistics.median(all_ms):.0f} ms, the slowest {worst:.0f} ms"
+        cpu_ms = 1000 * (cpu_s(server) - began_cpu_s) / len(all_ms)
+    told = f"{worst:.0f} ms, of a mean of {cpu_ms:.0f} ms of CPU for each"
+    expect(worst < YEAR_MS_MAX, f"the slowest of {len(asked)} questions takes {told}")
+    return (
+        f"{len(asked)} questions over a year: median {statistics.median(all_ms):.0f} ms, the slowest {told}"
+    )
+
+
+def cpu_s(server: Server) -> float:
+    """CPU time of the server's process until now."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @check(
