@@ -49,11 +49,19 @@ class Machine:
         self.clock = ManualClock(wall_start_ms=wall_ms)
         self.told: list[Foreseen] = []
         self.settings = ForecastSettings()
+        self.blocked: list[tuple[int, int]] = []
         self.service = self.started()
 
     def started(self) -> ForecastService:
         return ForecastService(
-            self.store, self.clock, BERLIN, lambda: self.settings, offload, self.told.append, sample_s=60
+            self.store,
+            self.clock,
+            BERLIN,
+            lambda: self.settings,
+            offload,
+            self.told.append,
+            sample_s=60,
+            blocked=lambda start_ms, end_ms: self.blocked,
         )
 
     async def filled(self, first_ms: int, last_ms: int, how: Callable[[int], int] = busy_at_nine) -> None:
@@ -183,6 +191,19 @@ async def test_the_windows_to_come_are_told_as_they_change(tmp_path: Path) -> No
         here.settings = ForecastSettings(quiet_from_pct=100)
         await here.service.look()
         assert here.told[-1] == Foreseen(zone=BERLIN, why_none="no time of the week is quiet to 100 %")
+
+
+@pytest.mark.requirement("SENSE-19", "SENSE-20")
+async def test_a_time_that_the_owner_blocks_is_never_proposed(tmp_path: Path) -> None:
+    """Quiet as it may be: the windows and the spans for work end before it and begin after it."""
+    async with machine(tmp_path, 4, 12 * HOUR_MS) as here:
+        noon_ms = MONDAY_MS + 4 * WEEK_MS + 12 * HOUR_MS
+        here.blocked = [(noon_ms, noon_ms + 6 * HOUR_MS)]
+        await here.service.look()
+        assert here.told[-1].spans[0][:2] == (noon_ms + 6 * HOUR_MS, noon_ms + 21 * HOUR_MS)
+        shown = here.views().forecast(ForecastQuery("2h", "8h"))
+        assert [one.start for one in shown.windows] == ["2026-11-30T17:00:00.000Z"]
+        assert shown.hours[1].probability > 0.9
 
 
 @pytest.mark.requirement("SENSE-19")

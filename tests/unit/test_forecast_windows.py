@@ -69,6 +69,24 @@ def test_whole_spans_that_are_quiet_enough() -> None:
     assert forecast_windows.stretches(T0, hours(10, 20), 8_000, SLOT_MS, T0) == []
 
 
+@pytest.mark.requirement("SENSE-19", "SENSE-20")
+def test_what_the_owner_blocks_is_no_window() -> None:
+    """However quiet: a window ends before it or begins after it, to the quarter of an hour."""
+    odds = hours(*[95] * 8)
+    bars = forecast_windows.barred(
+        T0, len(odds), [(T0 + HOUR_MS + 60_000, T0 + 5 * HOUR_MS - 60_000), (0, 5)]
+    )
+    assert [n for n, bar in enumerate(bars) if bar] == list(range(4, 20))
+    found = forecast_windows.best(T0, odds, T0 + 300_000, 2 * HOUR_MS, 8 * HOUR_MS, bars)
+    assert starts(found) == [5.0]
+    assert forecast_windows.best(T0, odds, T0, 2 * HOUR_MS, 6 * HOUR_MS, bars) == []
+    spans = forecast_windows.stretches(T0, odds, 8_000, HOUR_MS, T0, bars)
+    assert [(one.start_ms - T0, one.end_ms - T0) for one in spans] == [
+        (0, HOUR_MS),
+        (5 * HOUR_MS, 8 * HOUR_MS),
+    ]
+
+
 @pytest.mark.requirement("SENSE-19")
 def test_no_two_windows_are_of_the_same_quiet_time() -> None:
     """A long quiet night is told once, not in slices."""

@@ -106,6 +106,24 @@ def test_what_is_in_force_knows_it() -> None:
     assert words.in_force(state, NOON, NOW_MS).no_window is None
 
 
+@pytest.mark.requirement("SENSE-19", "SENSE-20")
+def test_when_the_owner_blocks_is_known_ahead() -> None:
+    """Windows of the days to come and a block of now, less what an `allow` lifts; devices don't count."""
+    state = State("node-1")
+    known = [window("w", 14, 16, effect=Effect.BLOCK), window("d", 1, 2, effect=Effect.BLOCK, device="gpu:0")]
+    for one in [*known, window("a", 3, 4), window("e", 5, 6, effect=Effect.BLOCK, until=NOON)]:
+        state.windows[one.wid] = one
+    day_ms = 24 * HOUR_MS
+    spans = [(NOON + 2 * HOUR_MS + n * day_ms, NOON + 4 * HOUR_MS + n * day_ms) for n in range(2)]
+    assert words.blocked(state, NOON, NOON + 2 * day_ms) == spans
+    for effect, expected in (
+        (Effect.BLOCK, [(NOON, NOON + 3 * HOUR_MS), *spans]),
+        (Effect.ALLOW, [(NOON + 3 * HOUR_MS, NOON + 4 * HOUR_MS), spans[1]]),
+    ):
+        state.words["node"] = Word("", effect, NOON + 3 * HOUR_MS, NOON, "ann")
+        assert words.blocked(state, NOON, NOON + 2 * day_ms) == expected
+
+
 FORECAST = Foreseen(((NOON + 2 * HOUR_MS, NOON + 5 * HOUR_MS, 9_150),), "Europe/Berlin")
 
 

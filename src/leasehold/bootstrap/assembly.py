@@ -245,6 +245,7 @@ class Assembly:
             ThreadLane("forecast").run,
             self.supervisor.owner.foresee,
             self.settings.history.sample_sec,
+            self.supervisor.owner.blocked,
         )
         self._assemble_alerts()
         self._assemble_page()

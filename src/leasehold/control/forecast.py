@@ -13,7 +13,7 @@ import structlog
 
 from leasehold.core import forecast, forecast_windows
 from leasehold.core.calendar import zone_of
-from leasehold.core.forecast import DAY_MS, HOUR_MS, Confidence, Learner, Odds, Seen, Table
+from leasehold.core.forecast import DAY_MS, HOUR_MS, SLOT_MS, Confidence, Learner, Odds, Seen, Table
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.forecast import DayForecast, Scores
 from leasehold.model.owner import Foreseen
@@ -61,8 +61,9 @@ class ForecastService:
         offload: Offload,
         foresee: Callable[[Foreseen], None] = lambda foreseen: None,
         sample_s: int = 10,
+        blocked: Callable[[int, int], Sequence[tuple[int, int]]] = lambda start_ms, end_ms: (),
     ) -> None:
-        """`sample_s`: how long one recorded sample stands for."""
+        """`sample_s`: how long one recorded sample stands for. `blocked`: when the owner keeps work out."""
         self.zone = zone
         self.settings = settings
         self.table: Table = Learner(zone, settings().half_life_days).table(clock.wall_ms())
@@ -75,6 +76,7 @@ class ForecastService:
         self._tz = zone_of(zone)
         self._offload = offload
         self._sample_s = sample_s
+        self._blocked = blocked
         self._foresee = foresee
         self._learner: Learner | None = None
         self._asked_ms = 0
@@ -219,7 +221,19 @@ class ForecastService:
         settings = self.settings()
         least_ms = 1_000 * settings.window_min_sec
         first_ms, slots = self.slots(wall_ms - least_ms, ahead_ms + least_ms)
-        return forecast_windows.stretches(first_ms, slots, 100 * settings.quiet_from_pct, least_ms, wall_ms)
+        return forecast_windows.stretches(
+            first_ms,
+            slots,
+            100 * settings.quiet_from_pct,
+            least_ms,
+            wall_ms,
+            self.bars(wall_ms, first_ms, len(slots)),
+        )
+
+    def bars(self, wall_ms: int, first_ms: int, count: int) -> list[bool]:
+        """In which of so many quarters of an hour the owner keeps work out."""
+        spans = self._blocked(wall_ms, first_ms + count * SLOT_MS)
+        return forecast_windows.barred(first_ms, count, spans)
 
     def _foreseen(self, wall_ms: int) -> Foreseen:
         if self.doubt:

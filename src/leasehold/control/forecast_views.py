@@ -55,7 +55,8 @@ class ForecastViews:
         duration_ms, within_ms = self._asked(query)
         wall_ms = self._clock.wall_ms()
         first_ms, slots = service.slots(wall_ms, within_ms + SLOT_MS)
-        best = forecast_windows.best(first_ms, slots, wall_ms, duration_ms, within_ms)
+        bars = service.bars(wall_ms, first_ms, len(slots))
+        best = forecast_windows.best(first_ms, slots, wall_ms, duration_ms, within_ms, bars)
         return wire.ForecastOut(
             zone=service.zone,
             computed_at=rfc3339(wall_ms),

@@ -64,6 +64,10 @@ class OwnerService:
             if self._ledger.ready:
                 self.refresh()
 
+    def blocked(self, wall_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """When this node is blocked until then, as spans of wall ms: what the forecast keeps clear of."""
+        return words.blocked(self._ledger.state, wall_ms, end_ms) if self._ledger.ready else []
+
     def refresh(self) -> bool:
         """Take up what has been said, and what time has ended. Called at each change and each tick.
 

@@ -25,6 +25,8 @@ from leasehold.model.owner import (
 FAR_MS = window_gate.FAR_MS
 """No change is in sight."""
 
+DAY_MS = 86_400_000
+
 PRETENDED_BUSY = 40
 """The score that a node has while a person says that it is busy: the middle of the band BUSY."""
 
@@ -96,6 +98,31 @@ class _Look(NamedTuple):
     @property
     def next_ms(self) -> int:
         return min(self.open_ms or FAR_MS, self.opens_ms or FAR_MS, self.window.until_wall_ms or FAR_MS)
+
+
+def blocked(state: State, wall_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """When this node is blocked from now until an instant, as far as is known: spans of wall ms, in order.
+
+    By a word or by windows, less what an `allow` lifts; blocks of devices don't count.
+    """
+    word = state.words.get("node")
+    found: list[tuple[int, int]] = []
+    lifted_ms = wall_ms
+    if word is not None and word.until_wall_ms > wall_ms:
+        if word.effect is Effect.BLOCK:
+            found.append((wall_ms, word.until_wall_ms))
+        else:
+            lifted_ms = word.until_wall_ms
+    days = (end_ms - wall_ms) // DAY_MS + 4
+    for _, window in sorted(state.windows.items()):
+        if window.effect is not Effect.BLOCK or window.device:
+            continue
+        last_ms = min(end_ms, window.until_wall_ms or end_ms)
+        for start_ms, until_ms in calendar.spans(window.rule, window.zone, wall_ms, days):
+            span = max(start_ms, lifted_ms), min(until_ms, last_ms)
+            if span[0] < span[1]:
+                found.append(span)
+    return sorted(found)
 
 
 def _block(sentence: str, cure: str, until_wall_ms: int, wall_ms: int, now_ms: int) -> Block:

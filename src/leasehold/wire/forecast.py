@@ -104,9 +104,9 @@ class ForecastScore(msgspec.Struct):
 class ForecastOut(msgspec.Struct):
     """`GET /api/system-stats/forecast`.
 
-    `windows`: the best of `duration_sec` within `within_sec`, best first, none over another. `quiet`: whole
-    spans in which quiet is likely enough, in order: those that `start: window` waits for where the owner has
-    set none. `hours` cover `within_sec`. `score` is null until a day was scored.
+    `windows`: the best of `duration_sec` within `within_sec`, best first, apart from each other. `quiet`:
+    whole spans in which quiet is likely enough, in order: the forecast windows of `start: window`. Neither
+    lie in what the owner blocks. `hours` cover `within_sec`. `score` is null until a day was scored.
     """
 
     zone: str
