@@ -31,6 +31,8 @@ SHOWN = 600
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 STREAKS_MAX = 1_000
+NAMED = 64
+"""Metrics named in an error."""
 UNWRITTEN_MAX = 720  # rows kept for a store that refuses: a quarter of an hour of eight groups
 ADDON = "addon:"
 """Before an add-on's id in the name of its metric group."""
@@ -188,7 +190,9 @@ class History:
         if group.startswith(ADDON):
             fields.update(fields_of.ADDON_FIELDS)
         if metric not in fields:
-            allowed = ", ".join(sorted(fields)) or "none yet: no sample was taken"
+            allowed = ", ".join(sorted(fields)[:NAMED]) or "none yet: no sample was taken"
+            if len(fields) > NAMED:
+                allowed += f", and {len(fields) - NAMED} more (`leasehold history --list`)"
             raise _invalid("metric", metric, allowed)
         return metric
 

@@ -162,9 +162,9 @@ class SqliteSamples:
             )
         rollups = Rollups(database)
         last_ms = now_wall_ms - kept.hour_days * DAY_MS
-        rollups.prune(MINUTE_S, now_wall_ms - kept.minute_days * DAY_MS, groups, PRUNED_PER_WRITE)
-        rollups.prune(HOUR_S, last_ms, groups, PRUNED_PER_WRITE)
-        rollups.forget_names(last_ms)
+        for step_s, before_ms in ((MINUTE_S, now_wall_ms - kept.minute_days * DAY_MS), (HOUR_S, last_ms)):
+            rollups.prune(step_s, before_ms, groups, PRUNED_PER_WRITE)
+            rollups.forget_names(step_s, before_ms)
         streaks_ms = now_wall_ms - kept.streak_days * DAY_MS
         database.execute(
             "DELETE FROM quiet_streaks WHERE start_time IN"

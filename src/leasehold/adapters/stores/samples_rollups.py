@@ -26,6 +26,8 @@ ONE = Struct("<4fH")
 
 USED_MS = 86_400_000
 COUNT_MAX = 65_535
+SETS_TOLD = 64
+SETS_FORGOTTEN = 16
 NAMES_MAX = 2_000
 """Names told of one group: more than this can only be names that come and go."""
 
@@ -58,7 +60,7 @@ class Rollups:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._known: dict[tuple[str, tuple[str, ...]], tuple[int, int]] = {}
+        self._known: dict[tuple[int, str, tuple[str, ...]], tuple[int, int]] = {}
 
     # -- marks
 
@@ -143,7 +145,7 @@ class Rollups:
                     values.setdefault(name, []).append(value)
             return {name: rollup.of(known) for name, known in values.items()}
         parts: dict[str, list[Figures]] = {}
-        names = self._names(group)
+        names = self._names(MINUTE_S, group)
         for fields_id, blob in self._database.execute(
             "SELECT fields_id, figures FROM stats_rollups WHERE step_sec = ? AND metric_group = ?"
             " AND timestamp >= ? AND timestamp < ? ORDER BY timestamp",
@@ -164,34 +166,38 @@ class Rollups:
         names = sorted(fields)
         self._database.execute(
             "INSERT OR REPLACE INTO stats_rollups VALUES (?, ?, ?, ?, ?)",
-            (step_s, group, start_ms, self._fields_id(group, names, start_ms), packed(fields, names)),
+            (step_s, group, start_ms, self._fields_id(step_s, group, names, start_ms), packed(fields, names)),
         )
 
-    def _fields_id(self, group: str, names: Sequence[str], at_ms: int) -> int:
+    def _fields_id(self, step_s: int, group: str, names: Sequence[str], at_ms: int) -> int:
         """The number of a set of names, noted as in use until a day from now."""
-        key = (group, tuple(names))
+        key = (step_s, group, tuple(names))
         known = self._known.get(key)
         if known is None or known[1] < at_ms:
             text, until_ms = json.dumps(names, separators=(",", ":")), at_ms + USED_MS
             number = self._database.execute(
-                "INSERT INTO stats_fields (metric_group, names_json, used) VALUES (?, ?, ?)"
+                "INSERT INTO stats_fields (step_sec, metric_group, names_json, used) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET used = max(used, excluded.used) RETURNING id",
-                (group, text, until_ms),
+                (step_s, group, text, until_ms),
             ).fetchone()[0]
             known = self._known[key] = (number, until_ms)
         return known[0]
 
     # -- reading
 
-    def _names(self, group: str) -> dict[int, list[str]]:
+    def _names(self, step_s: int, group: str) -> dict[int, list[str]]:
         rows = self._database.execute(
-            "SELECT id, names_json FROM stats_fields WHERE metric_group = ?", (group,)
+            "SELECT id, names_json FROM stats_fields WHERE metric_group = ? AND step_sec = ?", (group, step_s)
         )
         return {number: json.loads(text) for number, text in rows}
 
     def names(self, group: str) -> list[str]:
-        """All fields of a group that a kept rollup has, sorted."""
-        return sorted({name for names in self._names(group).values() for name in names})[:NAMES_MAX]
+        """The fields of a group that kept rollups have, sorted; where they come and go, those of late."""
+        rows = self._database.execute(
+            "SELECT names_json FROM stats_fields WHERE metric_group = ? ORDER BY used DESC LIMIT ?",
+            (group, SETS_TOLD),
+        )
+        return sorted({name for (text,) in rows for name in json.loads(text)})[:NAMES_MAX]
 
     def groups(self) -> list[str]:
         """The groups of which rollups are kept."""
@@ -202,7 +208,9 @@ class Rollups:
     ) -> Iterator[tuple[int, Figures]]:
         """One field at one step, in order of time."""
         place = {
-            number: names.index(metric) for number, names in self._names(group).items() if metric in names
+            number: names.index(metric)
+            for number, names in self._names(step_s, group).items()
+            if metric in names
         }
         for at_ms, fields_id, blob in self._database.execute(
             "SELECT timestamp, fields_id, figures FROM stats_rollups WHERE step_sec = ? AND metric_group = ?"
@@ -224,16 +232,14 @@ class Rollups:
                 (step_s, group, before_ms, at_most),
             )
 
-    def forget_names(self, before_ms: int) -> None:
-        """Drop one set of names that no row has any more, last used before the oldest row that is kept."""
+    def forget_names(self, step_s: int, before_ms: int) -> None:
+        """Drop a slice of the sets of names that no row of the step has any more, unused since an instant."""
         old = self._database.execute(
-            "SELECT id, metric_group, used FROM stats_fields WHERE used < ? ORDER BY used LIMIT 1",
-            (before_ms,),
-        ).fetchone()
-        if old is None:
-            return
-        left = (
-            "SELECT 1 FROM stats_rollups WHERE step_sec = ? AND metric_group = ? AND timestamp <= ? LIMIT 1"
-        )
-        if not any(self._database.execute(left, (step_s, *old[1:])).fetchone() for step_s in rollup.STEPS_S):
-            self._database.execute("DELETE FROM stats_fields WHERE id = ?", old[:1])
+            "SELECT id, metric_group, used FROM stats_fields WHERE step_sec = ? AND used < ?"
+            " ORDER BY used LIMIT ?",
+            (step_s, before_ms, SETS_FORGOTTEN),
+        ).fetchall()
+        left = "SELECT 1 FROM stats_rollups WHERE step_sec = ? AND metric_group = ? AND timestamp <= ?"
+        for number, group, used_ms in old:
+            if self._database.execute(left, (step_s, group, used_ms)).fetchone() is None:
+                self._database.execute("DELETE FROM stats_fields WHERE id = ?", (number,))

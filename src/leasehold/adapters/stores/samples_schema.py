@@ -53,9 +53,11 @@ CREATE TABLE stats_rollups (
 );
 CREATE UNIQUE INDEX stats_rollups_by_group ON stats_rollups (step_sec, metric_group, timestamp);
 CREATE TABLE stats_fields (
-    id INTEGER PRIMARY KEY, metric_group TEXT NOT NULL, names_json TEXT NOT NULL, used INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, step_sec INTEGER NOT NULL, metric_group TEXT NOT NULL, names_json TEXT NOT NULL,
+    used INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX stats_fields_by_group ON stats_fields (metric_group, names_json);
+CREATE UNIQUE INDEX stats_fields_by_group ON stats_fields (metric_group, step_sec, names_json);
+CREATE INDEX stats_fields_by_use ON stats_fields (step_sec, used);
 CREATE TABLE rolled (step_sec INTEGER PRIMARY KEY, until INTEGER NOT NULL);
 CREATE TABLE day_forecasts (day INTEGER PRIMARY KEY, payload_json BLOB NOT NULL);
 PRAGMA user_version = 2;
