@@ -24,7 +24,7 @@ MEANING = {
     Code.PANIC: "the machine is in need; nothing starts, whatever its priority",
     Code.COOLING_DOWN: "there was a PANIC of over 15 s a moment ago",
     Code.NOT_QUIET: "others use the machine, and the request asked to wait for quiet",
-    Code.NO_WINDOW: "the job asked to wait for a window, and none is open: neither an `allow` one nor a forecast one",
+    Code.NO_WINDOW: "the job waits for a window, and neither an `allow` one nor a forecast one is open",
     Code.CONSTRAINT: "the resource that the work presses is pressed, or enough such work runs",
     Code.CAPACITY: "there is no room in some dimension now",
     Code.MAX_PER_NODE: "the node holds as many leases as it may",
