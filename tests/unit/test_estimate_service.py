@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from leasehold.adapters.stores.memory import Disk
+from leasehold.control.estimates import scenes
 from leasehold.control.estimates import service as estimates
 from leasehold.control.estimates.told import Told
+from leasehold.control.scheduler import SchedulerService
 from leasehold.core.learn import observe
 from leasehold.core.state import LEARNED, Change
 from leasehold.model.ids import to_number
@@ -21,7 +23,7 @@ from leasehold.model.lease import Usage
 from leasehold.testing.manual_clock import settled
 from leasehold.wire.claim import Claim, SessionIn
 from leasehold.wire.job import JobIn, Note, Submit
-from leasehold.wire.lease import HeavyLeaseRequest
+from leasehold.wire.lease import Explanation, HeavyLeaseRequest
 from tests.unit.schedule_server import NOON_MS, WallClock
 from tests.unit.test_schedule_queue import ANN, WORKER, Server, server
 
@@ -181,3 +183,29 @@ async def test_a_run_serves_everybody_for_a_while() -> None:
         await here.clock.advance(estimates.FRESH_MS + 1_000)
         await told(here, ids[-1])
         assert here.jobs.estimates._runs[False] is not first
+
+
+async def test_a_request_is_told_when_it_would_start() -> None:
+    """A full machine: who asks what it would get learns when, too; who fits, or never will, does not."""
+    async with server() as here:
+        know(here, *[100] * 20)
+        scheduler = SchedulerService(here.leases, lambda: "desktop")
+        scheduler.estimates = here.jobs.estimates
+        await submit(here)
+        await here.claim()
+
+        async def explained(units: int) -> Explanation:
+            asked = HeavyLeaseRequest(job_type="test", cost_units=units, start="now")
+            return await soon(here, scheduler.explain(ANN, asked))
+
+        assert (await explained(10)).estimate is None
+        told = await explained(60)
+        assert not told.approved
+        assert told.estimate is not None
+        assert told.estimate.p50_sec is not None
+        assert told.estimate.p90_sec is not None
+        assert 60 < told.estimate.p50_sec < told.estimate.p90_sec < 200
+        assert not here.jobs.estimates._runs, "nobody else is told from a run with somebody who has not asked"
+        assert here.ledger.state.line.entries.get(scenes.NOBODY) is None
+        never = await explained(100)
+        assert (never.reasons[0].code, never.estimate) == ("NEVER_FITS", None)

@@ -307,6 +307,7 @@ class Assembly:
     def _assemble_page(self) -> None:
         self.scheduler = SchedulerService(self.leases, lambda: self.settings.quiet.preset)
         self.scheduler.made_up = self.made_up.sentence if self.made_up is not None else ""
+        self.scheduler.estimates = self.jobs.estimates
         self.dashboard = Dashboard(
             self.ledger,
             self.scheduler,

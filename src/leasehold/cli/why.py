@@ -82,6 +82,10 @@ def _show(session: Session, answer: Explanation) -> None:
             out.text(f'  {held.cost_units} units: "{held.job_type}" ({held.holder}{left})')
         if answer.line.expected_start_sec:
             out.text(f"expected to start in {roughly(answer.line.expected_start_sec)}")
+    if answer.estimate is not None:
+        from leasehold.cli import estimate_words
+
+        out.text(estimate_words.sentence(answer.estimate))
 
 
 def _lease(session: Session, typed: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from leasehold.control import answers, codec, cost, dashboard_rows, event, views
+from leasehold.control.estimates import views as estimate_views
+from leasehold.control.estimates.service import EstimateService
 from leasehold.control.event import Wanted
 from leasehold.control.lease import LeaseService
 from leasehold.core import admission, capacity, enforce, learn
@@ -36,6 +38,8 @@ class SchedulerService:
         self._preset = preset
         self.made_up = ""
         """What says that the figures are made up (`leasehold demo`); "" where they are measured."""
+        self.estimates: EstimateService | None = None
+        """What tells when something would start; without, nothing is told."""
 
     async def status(self, principal: Principal) -> wire.SchedulerStatus:
         """May heavy work run now, who holds what, who waits (LEASE-9)."""
@@ -154,7 +158,13 @@ class SchedulerService:
     async def explain(self, principal: Principal, body: wire.HeavyLeaseRequest) -> wire.Explanation:
         """The decision for a request without making it (LEASE-17)."""
         ask = self._leases.ask_for(principal, body)
-        return await self._ledger.read(lambda state: self._explanation(state, ask))
+        found = await self._ledger.read(lambda state: self._explanation(state, ask))
+        if self.estimates is not None and not found.approved and found.reasons[0].code != Code.NEVER_FITS:
+            told = await self.estimates.of_ask(ask)
+            if told is not None:
+                hits = self.estimates.book.hits(self._ledger.state)
+                found.estimate = estimate_views.told(told, hits, self._ledger.clock.wall_ms())
+        return found
 
     def _explanation(self, state: State, ask: Ask) -> wire.Explanation:
         settings = self._settings()

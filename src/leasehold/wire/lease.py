@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from leasehold.wire.estimate import EstimateOut
+
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 LockName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]*$")]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -367,7 +369,7 @@ class Decisions(msgspec.Struct):
 
 
 class Explanation(msgspec.Struct, omit_defaults=True):
-    """`POST /api/scheduler/explain`: the decision without making it."""
+    """`POST /api/scheduler/explain`: the decision without making it. `estimate`: when it would start."""
 
     approved: bool
     reason: str
@@ -377,6 +379,7 @@ class Explanation(msgspec.Struct, omit_defaults=True):
     learned: dict[str, Any] = {}
     notice: str = ""
     notices: list[str] = []
+    estimate: EstimateOut | None = None
 
 
 class EventOut(msgspec.Struct, omit_defaults=True):

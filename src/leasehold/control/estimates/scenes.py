@@ -8,6 +8,7 @@ import msgspec
 
 from leasehold.control.demand import Demand
 from leasehold.control.estimates.hands import Crew, Kind
+from leasehold.core import order
 from leasehold.core.forward import Scene, Standing
 from leasehold.core.jobs import Entry
 from leasehold.core.state import State
@@ -16,6 +17,9 @@ from leasehold.model.lease import Ask
 from leasehold.model.line import Here, Waiter
 from leasehold.model.node import NodeView
 from leasehold.model.settings import PolicySettings
+
+NOBODY = 1 << 62
+"""The number of who would ask now: behind all others."""
 
 LATER_MAX = 256
 """Jobs whose time has to come that are run forward as well."""
@@ -28,11 +32,11 @@ def scene(
     now_ms: int,
     wall_ms: int,
     *,
-    asked: Job | None = None,
+    asked: Job | Ask,
     as_quiet: bool = False,
 ) -> tuple[Scene, Crew]:
-    """What stands now, with `asked` where its time has to come. `as_quiet`: as if nobody needed the machine
-    from now on.
+    """What stands now, with `asked` also where its time has to come, or where it is nobody's yet (`NOBODY`).
+    `as_quiet`: as if nobody needed the machine from now on.
     """
     crew = Crew(demand, state)
     under_sessions = session_kinds(state)
@@ -49,7 +53,7 @@ def scene(
         settings,
         view=quiet(state.view) if as_quiet else state.view,
         keep=keep,
-        coming=_coming(state, now_ms, wall_ms, asked),
+        coming=_coming(state, settings, now_ms, wall_ms, asked),
     )
     return found, crew
 
@@ -89,13 +93,18 @@ def quiet(view: NodeView | None) -> NodeView | None:
     return msgspec.structs.replace(view, state="QUIET", score=100, cooldown_until_ms=0, pressed={})
 
 
-def _coming(state: State, now_ms: int, wall_ms: int, asked: Job | None) -> list[tuple[int, int, Standing]]:
-    """The jobs that will stand in line by their time alone."""
+def _coming(
+    state: State, settings: PolicySettings, now_ms: int, wall_ms: int, asked: Job | Ask
+) -> list[tuple[int, int, Standing]]:
+    """The jobs that will stand in line by their time alone, and who would ask now."""
     later = state.queue.later
     numbers = dict.fromkeys(islice(later, LATER_MAX))
-    if asked is not None and asked.number in later:
-        numbers[asked.number] = None
     found: list[tuple[int, int, Standing]] = []
+    if isinstance(asked, Ask):
+        due_ms = order.static_due(asked, now_ms, settings.line)
+        found.append((now_ms, NOBODY, Waiter("", NOBODY, asked, now_ms, due_ms)))
+    elif asked.number in later:
+        numbers[asked.number] = None
     for number in numbers:
         job = state.jobs.get(number)
         if job is not None:

@@ -26,6 +26,7 @@ from leasehold.core.state import State
 from leasehold.model.event import Event
 from leasehold.model.ids import to_number
 from leasehold.model.job import WAITING, Job, JobState
+from leasehold.model.lease import Ask
 from leasehold.model.refusal import Code
 from leasehold.model.settings import PolicySettings
 from leasehold.wire import job as wire
@@ -107,6 +108,22 @@ class EstimateService:
         self._given(job, told)
         return Told(told)
 
+    async def of_ask(self, ask: Ask) -> Told | None:
+        """When a request would start that asked so now; None where that can't be run at this moment: nobody
+        waits for it.
+        """
+        now_ms = self._clock.now_ms()
+        if self._turn.locked() or now_ms < self._rests_until_ms:
+            return None
+        gated, of_machine = self._unforeseen(ask)
+        if gated and not of_machine:
+            return Told(None, note=gated)
+        async with self._turn:
+            estimator = await self._forward(ask, as_quiet=bool(gated))
+        told = self._guess(estimator, scenes.NOBODY)
+        note = gated or ("" if told is not None else self._why_unknown(estimator))
+        return Told(told, after_quiet=bool(gated and told), note=note)
+
     def _out_of_line(self, job: Job) -> str:
         """Why it can't be told of a job that stands nowhere in line; "" where it does, or will."""
         if job.state is JobState.HELD:
@@ -129,8 +146,10 @@ class EstimateService:
         """
         state = self._ledger.state
         entry = state.line.entry(job.number)
-        ask = entry.ask if entry is not None else state.queue.ask_of(job)
-        found = admission.gates(state, ask, self._clock.now_ms(), self._settings())
+        return self._unforeseen(entry.ask if entry is not None else state.queue.ask_of(job))
+
+    def _unforeseen(self, ask: Ask) -> tuple[str, bool]:
+        found = admission.gates(self._ledger.state, ask, self._clock.now_ms(), self._settings())
         found = [reason for reason in found if not foreseen(reason)]
         if not found:
             return "", False
@@ -150,7 +169,7 @@ class EstimateService:
     def _guess(self, estimator: Estimator, number: int) -> Guess | None:
         """From now on, with what misses have taught."""
         state = self._ledger.state
-        place = 0
+        place = len(state.line) + 1 if number == scenes.NOBODY else 0
         if number in state.line:
             place = state.line.position(number, state.flows, self._settings().line)
         guess = estimator.guess(number, place) if estimator.complete >= DRAWS_MIN else None
@@ -178,9 +197,11 @@ class EstimateService:
             left_ms = self._rests_until_ms - self._clock.now_ms()
             if left_ms > 0:
                 await self._clock.sleep(left_ms)
-            return await self._forward(job, as_quiet)
+            estimator = await self._forward(job, as_quiet=as_quiet)
+            self._runs[as_quiet] = (estimator, self._clock.now_ms())
+            return estimator
 
-    async def _forward(self, job: Job, as_quiet: bool) -> Estimator:
+    async def _forward(self, asked: Job | Ask, *, as_quiet: bool) -> Estimator:
         state, began_ms = self._ledger.state, self._clock.now_ms()
         scene, crew = scenes.scene(
             state,
@@ -188,7 +209,7 @@ class EstimateService:
             self._demand,
             began_ms,
             self._clock.wall_ms(),
-            asked=job,
+            asked=asked,
             as_quiet=as_quiet,
         )
         estimator = Estimator(scene, self._learned(state, began_ms), crew.hands)
@@ -203,7 +224,6 @@ class EstimateService:
                 since_ms = self._clock.now_ms()
         ended_ms = self._clock.now_ms()
         self._rests_until_ms = ended_ms + min(REST_MS_MAX, REST * (busy_ms + ended_ms - since_ms))
-        self._runs[as_quiet] = (estimator, ended_ms)
         return estimator
 
     def _learned(self, state: State, now_ms: int) -> Spans:
