@@ -53,7 +53,7 @@ def test_a_start_is_scored_once_against_what_was_told_first() -> None:
     assert (book.scored, book.kept, book.open(state)) == (1, [0, 1], 0)
     write(book, state)
     assert not state.estimates
-    assert not book.has_news
+    assert not book.has_news(state)
     shown = views.hits(book, state, AT + 60_000)
     assert [(each.scored, each.p50_pct, each.p90_pct) for each in shown.ranges] == [(1, 0.0, 100.0)] * 3
     assert shown.factors == {"p50": 1.113, "p90": 1.228}
@@ -101,3 +101,9 @@ def test_only_so_many_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
     book.started(state, [started(state, 1, 0)])
     book.give(state, 3, Guess(1, 1), AT)
     assert book.has(state, 3)
+    write(book, state)
+    for number in (2, 3):
+        state.apply(Change(JOBS, number, None))
+    assert book.has_news(state), "both places are taken by jobs that are gone"
+    write(book, state)
+    assert (state.estimates, book.has_news(state)) == ({}, False)

@@ -30,10 +30,10 @@ class EstimateBook:
         self.kept = [0, 0]
         """By their P50, by their P90."""
 
-    @property
-    def has_news(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self._given or self._settled or self._hits is not None)
+    def has_news(self, state: State) -> bool:
+        """Whether there is anything to write, or so many are open that what is over has to go."""
+        news = self._given or self._settled or self._hits is not None
+        return bool(news) or len(state.estimates) >= OPEN_MAX
 
     def hits(self, state: State) -> Hits:
         """How past estimates did."""

@@ -263,5 +263,6 @@ class EstimateService:
 
     async def flush(self) -> None:
         """Write what is new."""
-        if self.book.has_news and not self._ledger.read_only and self._ledger.ready:
+        ledger = self._ledger
+        if self.book.has_news(ledger.state) and not ledger.read_only and ledger.ready:
             await self._ledger.execute(self.book.write)
