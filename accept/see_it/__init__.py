@@ -5,3 +5,4 @@ from accept.see_it import estimate as estimate
 from accept.see_it import forecast as forecast
 from accept.see_it import notify as notify
 from accept.see_it import pages as pages
+from accept.see_it import storage as storage

@@ -24,6 +24,7 @@ from leasehold.core.state import LEASES, Stamp
 from leasehold.model.lease import Flag
 from leasehold.model.storage import FileSum, Manifest
 from leasehold.ports.storage import BackupFailed
+from leasehold.ports.store import StoreCorrupt
 from leasehold.runtime.faults import ARMED
 from tests.contract.backup_files import (
     DAY_MS,
@@ -375,3 +376,17 @@ async def test_a_backup_of_every_older_schema_is_restored_and_migrated(tmp_path:
     assert msgspec.msgpack.decode(records.pop(recovery.META_INCARNATION)) > 1_024
     assert len(records) == 300
     await store.close()
+
+
+async def test_a_store_whose_damage_is_no_text_is_called_damaged(made: Made) -> None:
+    """What SQLite says of it holds bytes that Python can't decode: a sentence all the same, and a restore."""
+    data, root, manifest = made
+    path = data / FILE_NAME
+    sound = path.read_bytes()
+    place = sound.index(b"CREATE TABLE finished")
+    path.write_bytes(sound[: place + 13] + b"\xe3\xe3\xe3" + sound[place + 16 :])
+    store = store_in(data)
+    with pytest.raises(StoreCorrupt, match="restore a backup"):
+        await store.open()
+    assert restore(data, intent_of(root, manifest.backup_id)) is not None
+    await state_of(data)

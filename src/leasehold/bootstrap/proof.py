@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         proof = proof_of(Path(arguments[0]))
-    except (StoreError, LeaseholdError, sqlite3.Error, OSError) as error:
+    except (StoreError, LeaseholdError, sqlite3.Error, UnicodeDecodeError, OSError) as error:
         sys.stderr.write(f"{str(error) or type(error).__name__}\n")
         return 1
     sys.stdout.write(msgspec.json.encode(proof).decode())

@@ -85,7 +85,7 @@ class Stopped:
         """What a restore would lose, as far as that can be told."""
         try:
             return storage_views.loss(self.backups.since(backup_id))
-        except (StoreError, sqlite3.Error, OSError):
+        except (StoreError, sqlite3.Error, UnicodeDecodeError, OSError):
             return None
 
     def restore(self, backup_id: str, by: str) -> Path | None:

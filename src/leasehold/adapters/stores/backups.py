@@ -84,7 +84,7 @@ class Backups:
                 os.replace(partial, root / name)
                 fault("backup.placed")
                 flush_folder(root)
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 raise BackupFailed(f"{root / name} could not be made: {_said(error)}") from error
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -224,5 +224,5 @@ class Backups:
             )
 
 
-def _said(error: OSError | sqlite3.Error) -> str:
+def _said(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

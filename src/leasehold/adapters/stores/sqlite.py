@@ -186,6 +186,8 @@ class SqliteStore:
             seq, _ = sqlite_check.meta(connection, str(self.path))
         except sqlite3.DatabaseError as exc:
             raise self._translated(exc) from exc
+        except UnicodeDecodeError as exc:
+            raise sqlite_check.corrupt(str(self.path), exc) from exc
         except OSError as exc:
             raise StoreError(f"{self.path} can't be opened: {exc.strerror}") from exc
         self.damage = sqlite_check.damage(connection)

@@ -17,12 +17,16 @@ CHECKED_ROWS = 50_000
 """
 
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file may raise: what SQLite says of it may hold bytes of it that are no text."""
+
+
 def meta(connection: sqlite3.Connection, path: str) -> tuple[int, int]:
     """`batch_seq` and the last event's number. StoreCorrupt: they can't be read, or contradict the events."""
     try:
         row = connection.execute("SELECT batch_seq, last_event FROM meta WHERE id = 1").fetchone()
         newest = connection.execute("SELECT max(last) FROM events").fetchone()[0]
-    except sqlite3.DatabaseError as exc:
+    except UNREADABLE as exc:
         raise corrupt(path, exc) from exc
     if row is None or not all(isinstance(number, int) for number in row):
         raise StoreCorrupt(
@@ -43,7 +47,7 @@ def damage(connection: sqlite3.Connection) -> str:
             rows = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {CHECKED_ROWS + 1})"  # noqa: S608
             if connection.execute(rows).fetchone()[0] <= CHECKED_ROWS:
                 found += [str(row[0]) for row in connection.execute(f"PRAGMA quick_check('{table}')")]
-    except sqlite3.DatabaseError as exc:
+    except UNREADABLE as exc:
         return str(exc)
     return "; ".join([said for said in found if said != "ok"][:10])
 
@@ -68,22 +72,20 @@ def _readable(connection: sqlite3.Connection, path: str, table: str) -> Iterator
         for key, value in connection.execute(f"SELECT key, value FROM {table} ORDER BY key"):  # noqa: S608
             yield _key(key, path), _value(value)
             last = key
-    except sqlite3.DatabaseError as exc:
+    except UNREADABLE as exc:
         for key, value in _rescued(connection, path, table, exc):
             if last is None or _key(key, path) > last:
                 yield _key(key, path), _value(value)
 
 
-def _rescued(
-    connection: sqlite3.Connection, path: str, table: str, exc: sqlite3.DatabaseError
-) -> list[tuple[Any, Any]]:
+def _rescued(connection: sqlite3.Connection, path: str, table: str, exc: Exception) -> list[tuple[Any, Any]]:
     """Keys by the index and values one by one; else all from the table alone."""
     try:
         keys = connection.execute(f"SELECT key FROM {table} ORDER BY key").fetchall()  # noqa: S608
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         try:
             return sorted(connection.execute(f"SELECT key, value FROM {table} NOT INDEXED"))  # noqa: S608
-        except (sqlite3.DatabaseError, TypeError):
+        except (*UNREADABLE, TypeError):
             raise corrupt(path, exc) from exc
     return [(key, _one_value(connection, table, key)) for (key,) in keys]
 
@@ -91,7 +93,7 @@ def _rescued(
 def _one_value(connection: sqlite3.Connection, table: str, key: Any) -> Any:
     try:
         row = connection.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return None
     return row[0] if row is not None else None
 
@@ -110,7 +112,7 @@ def _value(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else b""
 
 
-def corrupt(path: str, exc: sqlite3.Error) -> StoreCorrupt:
+def corrupt(path: str, exc: Exception) -> StoreCorrupt:
     """The error for a file that SQLite can't read."""
     return StoreCorrupt(
         f"{path} can't be read ({exc}): restore a backup, or move the file away to start empty"

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from leasehold.adapters.stores.sqlite_check import corrupt
+from leasehold.adapters.stores.sqlite_check import UNREADABLE, corrupt
 from leasehold.ports.store import StoreError
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Readers:
             return query(self._connection())
         except sqlite3.OperationalError as exc:
             raise StoreError(f"{self._path} can't be read: {exc}") from exc
-        except sqlite3.DatabaseError as exc:
+        except UNREADABLE as exc:
             raise corrupt(str(self._path), exc) from exc
 
     def _connection(self) -> sqlite3.Connection:

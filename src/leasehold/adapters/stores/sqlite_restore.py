@@ -34,6 +34,8 @@ RESTORING = f"{FILE_NAME}.restoring"
 REPLACED_KEPT = 3
 BESIDE = ("-journal", "-wal", "-shm")
 SPARE_BYTES = 16 << 20
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What any look at a damaged store may raise."""
 
 STEPS = ("verified", "copied", "marked", "settled", "placed", "flushed", "done")
 """The points after which a test breaks in, as `store.restore.<step>`."""
@@ -97,7 +99,7 @@ def finish(data: Path, intent: Intent, marker: str, marks: Marks) -> Path | None
         _discard(data)
         if not _is_done(path, kept, marker):
             _put_back(path, kept)
-        if not isinstance(error, BackupFailed | sqlite3.Error | OSError):
+        if not isinstance(error, (BackupFailed, OSError, *BROKEN)):
             raise
         forget(data)
         if isinstance(error, BackupFailed):
@@ -214,7 +216,7 @@ def _numbers(path: Path) -> tuple[Numbers, int]:
         with contextlib.closing(_opened(path)) as connection:
             row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
             return sqlite_copy.numbers_of(connection), int(row[0]) if row else 0
-    except (sqlite3.Error, OSError, TypeError):
+    except (*BROKEN, OSError, TypeError):
         return Numbers(0, 0, 0), 0
 
 
@@ -226,7 +228,7 @@ def _carried(path: Path) -> dict[str, bytes]:
             for prefix in CARRIED:
                 query = "SELECT key, value FROM live WHERE key >= ? AND key < ?"
                 found.update(connection.execute(query, (prefix, prefix[:-1] + "0")).fetchall())
-    except (sqlite3.Error, OSError):
+    except (*BROKEN, OSError):
         return {}
     return found
 
@@ -236,7 +238,7 @@ def _value_of(path: Path, key: str) -> bytes | None:
     try:
         with contextlib.closing(_opened(path)) as connection:
             row = connection.execute("SELECT value FROM live WHERE key = ?", (key,)).fetchone()
-    except (sqlite3.Error, OSError):
+    except (*BROKEN, OSError):
         return None
     return row[0] if row is not None and isinstance(row[0], bytes) else None
 
@@ -271,7 +273,7 @@ def _settle(path: Path, kept: Path) -> None:
         for suffix in BESIDE:
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         return
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened(path)) as connection:
+    with contextlib.suppress(*BROKEN), contextlib.closing(_opened(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     if _is_sound(path):
         if Path(f"{path}-wal").exists():
@@ -293,7 +295,7 @@ def _is_sound(path: Path) -> bool:
         with contextlib.closing(_opened(path)) as connection:
             connection.execute("SELECT batch_seq FROM meta").fetchone()
             return [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
-    except sqlite3.Error:
+    except BROKEN:
         return False
 
 

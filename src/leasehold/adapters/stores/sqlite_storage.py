@@ -51,7 +51,7 @@ class SqliteStorage:
     def _since(self, backup_id: str) -> Since:
         try:
             return self._backups.since(backup_id)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
             raise BackupFailed(f"what was written since {backup_id} can't be told: {error}") from error
 
     async def drop(self, backup_id: str) -> None:
