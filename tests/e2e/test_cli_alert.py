@@ -59,8 +59,8 @@ def test_an_alert_is_seen_acknowledged_muted_and_set_right(server: Machine) -> N
     assert "0.2 %" in back
     server.until(lambda: alerts(server)["disk"]["state"] == "cleared", "three better checks clear it")
     assert "! alerts" not in server.cli("status").stdout
-    assert "A disk is nearly full: off" in plain(server, "disable", "disk")
-    assert "A disk is nearly full: fine" in plain(server, "enable", "disk")
+    assert "disk: off" in plain(server, "disable", "disk")
+    assert "disk: fine" in plain(server, "enable", "disk")
 
 
 @pytest.mark.requirement("OPS-13", "OPS-30")

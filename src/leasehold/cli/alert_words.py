@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from leasehold.wire.alert import AlertOut, Alerts, ThresholdOut
 
 HEAD = ("RULE", "STATE", "SINCE", "NOW")
-THRESHOLD_HEAD = ("RULE", "WARNING", "CRITICAL", "FOR", "COOLDOWN", "FIRES", "CHANGED")
+THRESHOLD_HEAD = ("RULE", "WARNING", "CRITICAL", "FOR", "COOLDOWN", "CHANGED", "LOOKS AT")
 
-SIDES = {"above": "above", "from": "from", "below": "below"}
+SIGNS = {"above": ">", "from": "≥", "below": "<"}
 
 
 def state(one: AlertOut) -> str:
@@ -39,12 +39,12 @@ def row(one: AlertOut) -> tuple[object, ...]:
 def show(out: Out, one: AlertOut) -> None:
     """Everything about one rule."""
     stands = one.state in ("active", "acknowledged")
-    out.text(f"{one.title}: {state(one)}")
+    out.text(f"{one.title if stands else one.rule}: {state(one)}")
     seen = f"{local(one.acknowledged_at)} by {one.acknowledged_by}" if one.acknowledged_at else ""
     rows: list[tuple[str, object]] = [
         ("rule", one.rule),
         ("since", local(one.since) if stands else ""),
-        ("was", one.sentence),
+        ("was", one.sentence if one.sentence != one.now else ""),
         ("now", one.now),
         ("fires", _levels(one.way, one.warning, one.critical, one.unit)),
         ("waits", one.waits),
@@ -61,9 +61,8 @@ def show(out: Out, one: AlertOut) -> None:
 def _levels(way: str, warning: float | None, critical: float | None, unit: str) -> str:
     if not unit:
         return "when it is so"
-    side = SIDES[way]
     told = [
-        f"{word} {side} {value:g} {unit}"
+        f"{word} {SIGNS[way]} {value:g} {unit}"
         for word, value in (("warning", warning), ("critical", critical))
         if value is not None
     ]
@@ -75,19 +74,19 @@ def threshold_row(name: str, one: ThresholdOut) -> tuple[object, ...]:
     changed = f"{local(one.changed_at)} by {one.changed_by}" if one.changed_at else ""
     return (
         name,
-        _amount(one.warning, one.unit),
-        _amount(one.critical, one.unit),
+        _amount(one.warning, one),
+        _amount(one.critical, one),
         spell(one.for_sec) if one.for_sec else "",
         spell(one.cooldown_sec) if one.cooldown_sec else "",
-        f"{SIDES[one.way]}: {one.measured}",
         changed,
+        one.measured,
     )
 
 
-def _amount(value: float | None, unit: str) -> str:
+def _amount(value: float | None, one: ThresholdOut) -> str:
     if value is None:
         return ""
-    return f"{value:g} {unit}" if unit else "when so"
+    return f"{SIGNS[one.way]} {value:g} {one.unit}" if one.unit else "when so"
 
 
 def line(found: Alerts) -> str:

@@ -77,7 +77,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no_workers",
         "No worker is online",
-        "workers",
+        "",
         "below",
         critical=1,
         measured="workers that are here, of those that were within a day, while a job waits for one",
@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "records",
         "Records can't be read",
-        "records",
+        "",
         "from",
         warning=1,
         measured="records of the store that could not be read at the start, and are kept aside",

@@ -67,9 +67,10 @@ class AlertOut(msgspec.Struct, omit_defaults=True):
 
 
 class Alerts(msgspec.Struct):
-    """`GET /api/alerts`: all rules, those that stand first, the worst at the top.
+    """`GET /api/alerts`: all rules; what stands comes first, active before acknowledged, critical first.
 
-    `worst` is the severity of the first, null where nothing stands. They are looked at every `check_sec`.
+    `worst` is the worst severity of what stands, null where nothing does. They are looked at every
+    `check_sec`.
     """
 
     alerts: list[AlertOut]

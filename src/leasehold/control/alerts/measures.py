@@ -210,6 +210,8 @@ class Measures:
         bad = ended["FAILED"] + ended["EXPIRED"]
         total = bad + ended["DONE"]
         sentence = f"{bad} of {total} jobs that ended within an hour failed or expired"
+        if not total:
+            sentence = "no job ended within an hour"
         share = round(100 * bad / total, 1) if total >= ENDED_MIN else 0.0
         return Reading(share, sentence, partial=self._is_partial)
 

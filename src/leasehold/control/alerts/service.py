@@ -182,7 +182,7 @@ class AlertService:
             alerts=shown,
             active=sum(one.state == "active" for one in stand),
             acknowledged=sum(one.state == "acknowledged" for one in stand),
-            worst=stand[0].severity if stand else None,
+            worst=views.worst(stand),
             checked_at=views.instant(self.checked_wall_ms),
             check_sec=self._settings().check_ms / 1000,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from leasehold.control.views import rfc3339
@@ -24,6 +26,12 @@ def instant(wall_ms: int) -> str | None:
 def worst_first(one: wire.AlertOut) -> tuple[int, int]:
     """What stands before what does not, critical before warning; else the order of the rules."""
     return ORDER.get(one.state, 2), -Severity(one.severity).rank if one.severity in SEVERITIES else 0
+
+
+def worst(stand: Sequence[wire.AlertOut]) -> str | None:
+    """The severity of the worst of these; None where there is none."""
+    found = {one.severity for one in stand}
+    return next((str(one) for one in (Severity.CRITICAL, Severity.WARNING) if str(one) in found), None)
 
 
 SEVERITIES = frozenset(str(severity) for severity in Severity)
