@@ -16,12 +16,13 @@ import structlog
 from leasehold.control.ledger import Ledger
 from leasehold.control.timers import Timers
 from leasehold.core import notification as decisions
+from leasehold.core import notification_now as now
 from leasehold.core import notify_target
 from leasehold.core.news import news_of
 from leasehold.core.state import Outcome, Stamp, State
 from leasehold.model.errors import LeaseholdError
 from leasehold.model.event import Event
-from leasehold.model.notification import Delivery, DeliveryState, Draft, Parcel
+from leasehold.model.notification import Delivery, DeliveryState, Draft, Message, Parcel
 from leasehold.ports.notifier import Notifier, NotifyFailed
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,9 @@ BUSY_MS = 500
 
 TRY_AGAIN_MS = 2_000
 """When it is tried again where the store did not take it."""
+
+UNTOLD_MAX = 20
+"""Rounds of news that are told from memory at the same time."""
 
 SET_BACK_MS = 1_000
 NEVER_MS = 1 << 60
@@ -57,6 +61,8 @@ class Outbox:
         self._timers = Timers()
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._targets: set[str] = set()
+        self._untold: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE_MAX)
         self._looked_wall_ms = NEVER_MS
         self._is_stopping = False
         ledger.on_decided = self._decided
@@ -75,13 +81,49 @@ class Outbox:
             outcome.changes[:], outcome.events[:], outcome.numbers = changes, events, numbers
             log.exception("news_not_taken", kinds=[draft.kind for draft in drafts])
 
-    def tell(self, draft: Draft) -> None:
-        """Something that no event tells of. Where the store takes no writes it is kept until it does."""
+    def untold(self, events: Sequence[Event]) -> None:
+        """Tell at once of events that no store takes: of a full disk, say. See `core.notification_now`.
+
+        Once the store takes writes again it is written down; what failed is tried again then.
+        """
+        drafts = [draft for event in events if (draft := news_of(event)) is not None]
+        if not drafts or self._is_stopping:
+            return
+        if len(self._untold) >= UNTOLD_MAX:
+            log.error("news_not_taken", kinds=[draft.kind for draft in drafts])
+            return
+        task = asyncio.create_task(self._tell_now(drafts), name="notify-now")
+        self._untold.add(task)
+        task.add_done_callback(self._untold.discard)
+
+    async def _tell_now(self, drafts: Sequence[Draft]) -> None:
+        state, wall_ms = self._ledger.state, self._clock.wall_ms()
+        messages, parcels = now.parcels(state, drafts, wall_ms, self._ledger.ids.new)
+        deliveries = await asyncio.gather(*(self._send_now(parcel) for parcel in parcels))
+        record = partial(_written, messages, deliveries)
         try:
-            self._ledger.submit(partial(_posted, draft))
-        except LeaseholdError as error:
-            log.warning("notification_waits", title=draft.title, why=error.message)
-            self._ledger.remember(f"notification {draft.key or draft.title}", partial(_posted, draft))
+            await self._ledger.execute(record)
+        except LeaseholdError:
+            self._ledger.remember(f"notifications {messages[0].message_id}", record)
+
+    async def _send_now(self, parcel: Parcel) -> Delivery:
+        """One call from memory; what has come of it."""
+        if parcel.delivery.held:
+            return parcel.delivery
+        failure = NotifyFailed("", "")
+        try:
+            async with self._places:
+                await self._notifier.send(parcel)
+        except NotifyFailed as error:
+            failure = error
+        except Exception as error:
+            log.exception("notifier", delivery_id=parcel.delivery.delivery_id)
+            failure = NotifyFailed("INTERNAL", f"a fault here: {type(error).__name__}")
+        sentence = self._redacted(failure.sentence)
+        log.info("told_without_store", target=parcel.target.name, code=failure.code, why=sentence)
+        return now.after(
+            parcel.delivery, self._clock.wall_ms(), failure.code, sentence, permanent=failure.permanent
+        )
 
     # -- what is due
 
@@ -196,17 +238,17 @@ class Outbox:
     async def stop(self) -> None:
         """Cut off what is in flight: it is sent again after the next start."""
         self._is_stopping = True
-        calls = list(self._calls.values())
+        calls = [*self._calls.values(), *self._untold]
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await self._notifier.close()
 
 
-def _posted(draft: Draft, state: State, stamp: Stamp) -> Outcome:
-    outcome = Outcome()
-    decisions.post(state, [draft], stamp, outcome)
-    return outcome
+def _written(
+    messages: Sequence[Message], deliveries: Sequence[Delivery], state: State, stamp: Stamp
+) -> Outcome:
+    return now.written(state, messages, deliveries, stamp)
 
 
 def _begun(delivery_id: str, state: State, stamp: Stamp) -> Outcome:
