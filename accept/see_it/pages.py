@@ -18,6 +18,7 @@ LEASE = "/api/scheduler/lease"
 COMMAND = 'make accept ARGS="--only pages"'
 MANY = 10_000
 LONG_TASK_MS = 100
+SCROLL_MAX_S = 200
 PAINT_MAX_MS = 1_000
 CUT_S = 30
 PAGES = {
@@ -192,7 +193,7 @@ def _buttons_of_a_viewer(started: Any, server: Server) -> list[str]:
     "pages.many",
     f"{MANY:,} jobs in the list scroll smoothly: no long task over {LONG_TASK_MS} ms from the first to the last",
     command=COMMAND,
-    budget_s=180,
+    budget_s=240,
 )
 def many(product: Product) -> str:
     """By the wheel from the newest to the oldest, with every long task that the browser tells."""
@@ -208,12 +209,16 @@ def many(product: Product) -> str:
             "() => { window.long = []; new PerformanceObserver(list => list.getEntries().forEach("
             "entry => window.long.push(entry.duration))).observe({type: 'longtask'}) }"
         )
-        began, most = time.monotonic(), 0
-        while not page.get_by_role("link", name="mail 0", exact=True).count():
-            expect(time.monotonic() - began < 150, "the oldest job is not reached in 150 s")
-            page.mouse.wheel(0, 2_500)
-            page.wait_for_timeout(40)
-            most = max(most, page.locator(".row.job").count())
+        began, most, last = time.monotonic(), 0, ""
+        while last != "mail 0":
+            expect(time.monotonic() - began < SCROLL_MAX_S, f"{last} is reached in {SCROLL_MAX_S} s")
+            page.mouse.wheel(0, 4_000)
+            page.wait_for_timeout(30)
+            count, last = page.evaluate(
+                "() => { const rows = document.querySelectorAll('.row.job .job-link');"
+                " return [rows.length, rows[rows.length - 1]?.title] }"
+            )
+            most = max(most, count)
         long: list[float] = page.evaluate("window.long")
         spent_s = time.monotonic() - began
         visit.close()
@@ -233,24 +238,26 @@ def paint(product: Product) -> str:
     with chromium() as started, _furnished(product) as server:
         for path in PAGES:
             visit = real.Visit(started)
-            visit.page.goto(f"http://127.0.0.1:{server.port}{path}")
-            visit.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-            found[path] = visit.page.evaluate(
-                "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-            )
+            found[path] = _painted_ms(visit, server, path)
             visit.close()
         signed = real.Visit(started)
         signed.sign_in(link(server))
         for path in ("/", "/machine", "/queue"):
-            signed.page.goto(f"http://127.0.0.1:{server.port}{path}")
-            signed.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-            found[f"{path} signed in"] = signed.page.evaluate(
-                "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-            )
+            found[f"{path} signed in"] = _painted_ms(signed, server, path)
         signed.close()
     worst = max(found, key=lambda path: found[path])
     expect(found[worst] < PAINT_MAX_MS, f"{worst} is painted after {found[worst]:.0f} ms")
     return f"{len(found)} first paints, the slowest {found[worst]:.0f} ms ({worst})"
+
+
+def _painted_ms(visit: real.Visit, server: Server, path: str) -> float:
+    """From the start of the navigation to the first content."""
+    first = "(performance.getEntriesByName('first-contentful-paint')[0] ?? {startTime: 0}).startTime"
+    visit.page.goto(f"http://127.0.0.1:{server.port}{path}")
+    seen = until(lambda: visit.page.evaluate(first) > 0, 30)
+    expect(seen is not None, f"{path} is never painted")
+    ms: float = visit.page.evaluate(first)
+    return ms
 
 
 @check(

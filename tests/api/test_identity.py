@@ -216,6 +216,7 @@ def test_rights_are_built_from_verbs_and_denied_by_default() -> None:
         "stats:read",
         "events:read",
         "addon:read",
+        "alert:read",
         "tenant:read",
     }
 

@@ -120,6 +120,7 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("post", "/api/guards", "/api/guards", guarded),
         ("delete", "/api/guards/{lease_id}", f"/api/guards/{guard}", None),
         ("get", "/api/events", "/api/events?limit=2", None),
+        ("get", "/api/config", "/api/config", None),
         ("get", "/api/audit", "/api/audit?limit=5&outcome=done&range=1h", None),
         ("get", "/api/metrics", "/api/metrics", None),
         ("get", "/api/alerts", "/api/alerts", None),

@@ -137,6 +137,9 @@ def test_a_job_is_held_moved_and_resumed(machine: RealServer, visit: Opened) -> 
     page.get_by_role("button", name="Change", exact=True).click()
     page.locator(".facts").get_by_text("background").wait_for()
     assert job(machine, ident)["priority"] == "BACKGROUND"
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("has priority normal now").wait_for()
+    assert job(machine, ident)["priority"] == "NORMAL"
 
 
 @pytest.mark.requirement("OPS-21", "LEASE-14")

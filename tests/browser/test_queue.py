@@ -110,7 +110,7 @@ def test_everything_that_matches_can_be_moved(machine: RealServer, visit: Opened
 
 
 @pytest.mark.requirement("OPS-22")
-def test_ten_thousand_jobs_are_one_list_of_which_a_part_is_drawn(machine: RealServer, visit: Opened) -> None:
+def test_ten_thousand_jobs_are_shown_by_pages(machine: RealServer, visit: Opened) -> None:
     """Scrolled on and on the list grows, while the document holds what is in sight alone; back is back."""
     for start in range(0, 10_000, 1_000):
         jobs = [{"job_type": "mail", "title": f"mail {n}"} for n in range(start, start + 1_000)]

@@ -33,16 +33,17 @@ const ROUTES: Record<string, ComponentType> = {
 };
 
 export function App() {
+  const bare = isOutside();
   return (
     <>
       <a class="skip" href="#main">
         Skip to content
       </a>
-      <div class="shell">
-        <Side />
+      <div class={bare ? "shell-bare" : "shell"}>
+        {!bare && <Side />}
         <div class="content">
           <MadeUp />
-          <Top />
+          <Top bare={bare} />
           <main id="main" tabIndex={-1}>
             <Content />
           </main>
@@ -58,8 +59,13 @@ export function App() {
   );
 }
 
+/** Whether nobody is signed in: there is nowhere to go. */
+function isOutside(): boolean {
+  return signInState.value === "trying" || connection.value === "signed-out";
+}
+
 function Content() {
-  if (signInState.value === "trying" || connection.value === "signed-out") return <SignIn />;
+  if (isOutside()) return <SignIn />;
   if (connection.value === "forbidden") return <Forbidden why={lostWhy.value} />;
   const Route = ROUTES[path.value];
   return (

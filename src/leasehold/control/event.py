@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from leasehold.control import codec
+from leasehold.model.errors import Invalid
 from leasehold.model.event import Event
 from leasehold.ports.archive import Archive
 
@@ -36,7 +37,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 class Wanted(msgspec.Struct, frozen=True):
     """What is asked for: those above `after`, or the newest below `before`; of a topic, with a text."""
 
-    after: int = 0
+    after: int | None = None
     before: int | None = None
     limit: int = 100
     topic: str = ""
@@ -51,7 +52,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def find(archive: Archive, last: int, wanted: Wanted) -> Found:
-    """The events that are asked for, where `last` is the newest one's number."""
+    """What is asked for, where `last` is the newest number. Raises Invalid for both ways at once."""
+    if wanted.after is not None and wanted.before is not None:
+        raise Invalid("after and before: only one of them can be given", field="before", expected="no after")
     matches = _matcher(wanted)
     if wanted.before is None:
         return await _forwards(archive, wanted, matches)
@@ -60,7 +63,7 @@ async def find(archive: Archive, last: int, wanted: Wanted) -> Found:
 
 async def _forwards(archive: Archive, wanted: Wanted, matches: Callable[[Event], bool]) -> Found:
     found: list[Event] = []
-    at = wanted.after
+    at = wanted.after or 0
     for _ in range(LOOKED_MAX // PIECE):
         size = min(PIECE, wanted.limit) if not (wanted.topic or wanted.text) else PIECE
         piece = await _above(archive, at, size)

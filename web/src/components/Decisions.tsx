@@ -31,8 +31,13 @@ export function Decisions() {
   const entries = [...happened(), ...denials.value.map(denied)]
     .sort((one, other) => other.at - one.at)
     .slice(0, SHOWN);
+  const all = (
+    <a class="link" href="/events">
+      All events
+    </a>
+  );
   return (
-    <Card title="Recent decisions" id="decisions">
+    <Card title="Recent decisions" id="decisions" aside={all}>
       {entries.length === 0 && <Empty>Nothing has been decided yet.</Empty>}
       <ol class="rows decisions">
         {entries.map((entry) => (

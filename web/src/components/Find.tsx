@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "preact/hooks";
 import { go, queried, search } from "../router";
 import { Icon } from "./Icon";
 
@@ -15,6 +16,11 @@ export function Find({ label, name = "text" }: { label: string; name?: string })
     clearTimeout(timer);
     timer = setTimeout(() => show(text), PAUSE_MS);
   };
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // Whoever goes back finds the text of then; whoever types is not disturbed.
+    if (field.current && field.current !== document.activeElement) field.current.value = given;
+  }, [given]);
   return (
     <form
       class="filters"
@@ -28,6 +34,7 @@ export function Find({ label, name = "text" }: { label: string; name?: string })
         <Icon name="find" size={18} />
         <span class="only-read">{label}</span>
         <input
+          ref={field}
           type="search"
           name={name}
           placeholder="Find…"

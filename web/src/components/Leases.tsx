@@ -30,7 +30,14 @@ export function Leases() {
           <Row key={lease.id} lease={lease} index={index} />
         ))}
       </ul>
-      {more > 0 && <p class="fine">and {counted(more, "more lease")}</p>}
+      {more > 0 && (
+        <p class="fine">
+          and{" "}
+          <a class="link" href="/leases">
+            {counted(more, "more lease")}
+          </a>
+        </p>
+      )}
     </>
   );
 }
@@ -41,15 +48,9 @@ function Row({ lease, index }: { lease: Lease; index: number }) {
     <li class="row">
       <span class={`swatch ${colourOf(index)}`} aria-hidden="true" />
       <span class="row-main">
-        {lease.job ? (
-          <a class="row-what job-link" href={`/jobs/${lease.job}`} title={what}>
-            {what}
-          </a>
-        ) : (
-          <span class="row-what" title={what}>
-            {what}
-          </span>
-        )}
+        <a class="row-what job-link" href={lease.job ? `/jobs/${lease.job}` : `/leases?id=${lease.id}`} title={what}>
+          {what}
+        </a>
         <span class="row-who">
           {what === lease.holder ? "runs by itself" : visible(personOf(lease.holder))}
           <Extras lease={lease} />

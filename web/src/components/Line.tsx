@@ -16,7 +16,14 @@ export function Line() {
           <Row key={row.ticket} row={row} place={index + 1} why={whys[row.why] ?? ""} />
         ))}
       </ol>
-      {total > rows.length && <p class="fine">and {counted(total - rows.length, "more", "more")} behind them</p>}
+      {total > rows.length && (
+        <p class="fine">
+          and{" "}
+          <a class="link" href="/leases?show=waiting">
+            {counted(total - rows.length, "more", "more")} behind them
+          </a>
+        </p>
+      )}
     </Card>
   );
 }

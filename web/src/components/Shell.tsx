@@ -64,13 +64,16 @@ function isAt(page: Page): boolean {
 }
 
 /** Above every page: whose machine, whether all is well, how quiet it is and was. */
-export function Top() {
+export function Top({ bare }: { bare: boolean }) {
   const shown = head.value;
   return (
     <header class="top">
-      <a class="brand top-brand" href="/" aria-label="Leasehold, overview">
-        <Mark />
-      </a>
+      {bare && (
+        <span class="brand">
+          <Mark />
+          <span>Leasehold</span>
+        </span>
+      )}
       {shown !== null && (
         <>
           <span class="node-name" title={`node ${shown.node_id}, preset ${shown.preset}, version ${shown.version}`}>
@@ -82,6 +85,7 @@ export function Top() {
         </>
       )}
       <Live />
+      {bare && <Tools />}
     </header>
   );
 }

@@ -69,9 +69,19 @@ export async function countOf(action: Action, target: Target): Promise<number> {
 
 async function toOne(action: Action, job: Job, told: Told): Promise<void> {
   const after = await api.act(job.job_id, action, told);
-  const back = BACK[action];
-  const undo = back === undefined ? {} : { undo: () => void perform(back, forOne(after)) };
+  const back = wayBack(action, job, after);
+  const undo = back === undefined ? {} : { undo: () => void back() };
   tell({ text: sentence(action, after), tone: "done", ...undo });
+}
+
+/** What takes it back, where that can be. */
+function wayBack(action: Action, before: Job, after: Job): (() => Promise<boolean>) | undefined {
+  if (action === "priority") {
+    if (before.priority === after.priority) return undefined;
+    return () => perform("priority", forOne(after), { priority: before.priority });
+  }
+  const back = BACK[action];
+  return back === undefined ? undefined : () => perform(back, forOne(after));
 }
 
 function sentence(action: Action, after: Job): string {
