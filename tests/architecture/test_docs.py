@@ -56,6 +56,18 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken(page) == ["gone.md", "there.md#gone"]
 
 
+@pytest.mark.requirement("OPS-24")
+def test_the_log_has_what_troubleshooting_names() -> None:
+    """Every event that the operations pages tell people to look for is one that the program logs."""
+    page = (ROOT / "docs" / "operations" / "troubleshooting.md").read_text(encoding="utf-8")
+    cells = [row.rsplit("|", 2)[1] for row in page.splitlines() if row.startswith("| ")]
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "src").rglob("*.py"))
+    logged = set(re.findall(r"log\.\w+\(\s*\"(\w+)\"", source)) | {"not_stopped", "not_started"}
+    assert len(named) > 20
+    assert named - logged == set()
+
+
 def test_every_page_is_reachable() -> None:
     """Whoever starts at the README finds every page by following links."""
     seen: set[Path] = set()

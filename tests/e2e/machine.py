@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-BIN = Path(sys.executable).parent
+BIN = Path(os.environ.get("LEASEHOLD_TEST_BIN", "") or Path(sys.executable).parent)
+"""Where the tested program is: in this checkout's environment, or where `make accept` has installed it."""
+
 LEASEHOLD = str(BIN / "leasehold")
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -97,7 +96,7 @@ def _typed(reader: Reader, block: Block) -> None:
 def _program(reader: Reader, block: Block) -> None:
     file = reader.folder / "example.py"
     file.write_text(reader.here(block.text))
-    done = reader.start([sys.executable, "-W", "error", str(file)])
+    done = reader.start([str(BIN / "python"), "-W", "error", str(file)])
     out, err = done.communicate(timeout=60)
     assert done.returncode == 0, f"{block}:\n{out}\n{err}"
 
