@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.notify_receiver import Receiver
 from tests.api.real_server import LEASE, RealServer
 
 THRESHOLDS = "/api/config/alert-thresholds"
@@ -171,3 +172,30 @@ def test_the_snapshot_is_of_true_windows_and_kept_for_ten_seconds(quick: RealSer
     assert found["storage"]["file_bytes"] >= 4_096
     assert server.post("/api/scheduler/queue/jobs/submit", submit).status == 200
     assert server.get("/api/metrics").json == found
+
+
+@pytest.mark.requirement("OPS-14", "OPS-26")
+def test_an_alert_that_fires_is_told_and_one_that_clears_is_not(scratch: Path) -> None:
+    """From the threshold to the receiver; acknowledged and cleared it stays silent."""
+    allowed = {"LEASEHOLD_NOTIFICATIONS__ALLOWED_HOSTS": '["127.0.0.1"]'}
+    with Receiver() as receiver, RealServer(scratch, **QUICK, **allowed) as server:
+        target = server.post("/api/notifications/targets", {"kind": "webhook", "url": receiver.url})
+        assert target.status == 200, target
+        assert "stale_backup" in [one["rule"] for one in server.get("/api/alerts").json["alerts"]]
+        set_thresholds(server, disk={"warning": 100, "critical": 0.1})
+        until(lambda: receiver.got, "it is told")
+        (message,) = receiver.got[0].messages
+        assert (message["kind"], message["severity"]) == ("alert", "warning")
+        assert "% free" in message["text"]
+        assert server.post("/api/alerts/disk/acknowledge", {}).status == 200
+        set_thresholds(server, disk={"warning": 0.2, "critical": 0.1})
+        until(lambda: alert(server, "disk")["state"] == "inactive", "it clears")
+        until(
+            lambda: all(
+                delivery["state"] == "SENT"
+                for one in server.get("/api/notifications").json["notifications"]
+                for delivery in one["deliveries"]
+            ),
+            "nothing waits to be sent",
+        )
+        assert len(receiver.got) == 1

@@ -37,6 +37,7 @@ from leasehold.bootstrap.configured import configured
 from leasehold.bootstrap.machine import RUNS, cgroup_home, host_of, secrets, totals_of, uid_of
 from leasehold.bootstrap.storage import backups_of, finish_restore
 from leasehold.config import Loaded
+from leasehold.control import storage_views
 from leasehold.control.addon import AddonService
 from leasehold.control.addon_watch import AddonWatch
 from leasehold.control.alerts.measures import Measures
@@ -292,6 +293,14 @@ class Assembly:
         self.alerts = AlertService(
             self.ledger, lambda: self.settings.alerts, measures.by_rule, before=measures.look
         )
+        start_ms, care = self.clock.wall_ms(), self.storage
+        self.alerts.measure(
+            "stale_backup",
+            lambda: storage_views.age_of(
+                care.last_good, start_ms, self.clock.wall_ms(), scheduled=self.settings.backup.enabled
+            ),
+        )
+        self.alerts.on_untold = self.outbox.untold
         self.supervisor.alerts, self.supervisor.pulse = self.alerts, self.pulse
         self.snapshots = Snapshots(
             self.leases,

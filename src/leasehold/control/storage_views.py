@@ -9,6 +9,7 @@ import msgspec
 
 from leasehold.control import codec
 from leasehold.control.views import rfc3339
+from leasehold.model.alert import NOTHING_THERE, Reading
 from leasehold.model.storage import Listed, Manifest, Since, Sizes, StorageRun
 from leasehold.wire import storage as wire
 
@@ -16,6 +17,18 @@ REWRITE_BYTES_PER_S = 100_000_000
 """How fast a file is written anew: the slow end of what was measured."""
 
 KINDS_SHOWN = 20
+
+
+def age_of(last_good: Manifest | None, since_wall_ms: int, wall_ms: int, *, scheduled: bool) -> Reading:
+    """How old the last proven backup is, in hours; where there is none, how long one could have been made."""
+    if not scheduled:
+        return NOTHING_THERE
+    hours = round(
+        (wall_ms - (last_good.made_wall_ms if last_good is not None else since_wall_ms)) / 3_600_000, 1
+    )
+    if last_good is None:
+        return Reading(hours, f"there is no backup, {hours:g} h after the start")
+    return Reading(hours, f"the last backup that was proven is {hours:g} h old")
 
 
 def backup(manifest: Manifest) -> wire.BackupOut:

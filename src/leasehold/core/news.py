@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from leasehold.core.alert import push_of
 from leasehold.model.event import Event
 from leasehold.model.notification import Draft, Severity
 
@@ -26,26 +27,18 @@ def _text(details: Mapping[str, Any], *names: str) -> str:
     return next((str(details[name]) for name in names if details.get(name)), "")
 
 
-def _severity(event: Event, otherwise: Severity) -> Severity:
-    try:
-        return Severity(str(event.details.get("severity", otherwise)).lower())
-    except ValueError:
-        return otherwise
-
-
 def _alert(event: Event) -> Draft | None:
     """An alert that fires, has become worse, or is muted no more. Each firing is news of its own."""
-    details = event.details
-    if details.get("muted") or details.get("late"):
+    push = push_of(event)
+    if push is None:
         return None
-    worse = " has become worse" if event.kind == "AlertWorsened" else ""
     return Draft(
         kind="alert",
-        severity=_severity(event, Severity.WARNING),
-        title=f"Alert {event.subject}{worse}",
-        text=_text(details, "reason"),
+        severity=Severity(push.severity),
+        title=f"Alert {push.rule}{' has become worse' if push.worsened else ''}",
+        text=push.sentence,
         link="/alerts",
-        key=f"alert/{event.subject}/{_text(details, 'since_ms')}",
+        key=f"alert/{push.rule}/{push.since_wall_ms}",
     )
 
 
