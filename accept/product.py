@@ -116,6 +116,7 @@ class Server:
             "LEASEHOLD_DATA": str(data),
             "LEASEHOLD_PORT": str(port),
             "LEASEHOLD_RUN_DIR": str(run_dir),
+            "LEASEHOLD_BACKUP__ENABLED": "false",  # Its own work would stand among what is counted.
             **env,
         }
         self.preload = preload

@@ -22,6 +22,7 @@ from accept.queue.client import QUEUE, all_jobs, submit
 GUIDE = ROOT / "docs" / "guide" / "backup.md"
 BACKUPS, RESTORE, STORAGE = "/api/admin/backups", "/api/admin/restore", "/api/admin/storage"
 STORE = "leasehold.sqlite3"
+ON = {"LEASEHOLD_BACKUP__ENABLED": "true"}
 DAMAGES, KILLS = 300, 16
 SEED = 515
 
@@ -91,7 +92,7 @@ def yesterday(product: Product) -> str:
         noon = (now - timedelta(days=1)).replace(hour=12, minute=0)
         offset.write_text(str(round((noon - now).total_seconds())))
         with product.server(
-            preload=library, WALL_CLOCK_OFFSET_FILE=str(offset), LEASEHOLD_PRESET="always"
+            preload=library, WALL_CLOCK_OFFSET_FILE=str(offset), LEASEHOLD_PRESET="always", **ON
         ) as server:
             kept = submit(server, [{"job_type": "of-yesterday"}] * 5)
             before = server.request(cost_units=1, start="now")["fencing_token"]

@@ -101,6 +101,7 @@ class RealServer:
             "LEASEHOLD_RUN_DIR": str(folder / "run"),
             "LEASEHOLD_PORT": "0",
             "LEASEHOLD_PRESET": "always",
+            "LEASEHOLD_BACKUP__ENABLED": "false",
             "XDG_CONFIG_HOME": str(folder / "config"),
             **env,
         }

@@ -32,6 +32,7 @@ class Machine:
             "LEASEHOLD_RUN_DIR": str(folder / "r"),
             "LEASEHOLD_PORT": "0",
             "LEASEHOLD_PRESET": "always",
+            "LEASEHOLD_BACKUP__ENABLED": "false",
             "HOME": str(folder),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **settings,
