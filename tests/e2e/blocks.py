@@ -8,6 +8,7 @@
 | `http` | a call: method and path, then its body as JSON; it is answered with success |
 | `toml` | settings that the server takes |
 | `csv`, `json` | a file or an answer of that form |
+| `yaml` | settings of another program |
 | `text` | output, or a picture: nothing to run |
 
 A block that can't be run has a line above it that says why: `<!-- not run: needs two machines -->`.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RUN = ("sh", "console", "python", "http", "toml", "csv", "json")
-KINDS = (*RUN, "text")
+KINDS = (*RUN, "yaml", "text")
 
 _MARK = re.compile(r"<!-- not run: (.{10,}) -->")
 
