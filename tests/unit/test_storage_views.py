@@ -12,7 +12,7 @@ HOUR = 3_600_000
 
 @pytest.mark.requirement("OPS-26", "OPS-15")
 def test_a_backup_is_as_old_as_the_last_proven_one() -> None:
-    """Without any it is counted from the start; where none is made by schedule there is nothing to be stale."""
+    """Without any it is counted from the start; where none is made by schedule nothing is stale."""
     hour = 100 * HOUR
     made = Manifest("backup-1", 1, "schedule", hour, hour, "1", 3, 1, 1, 1, {}, {})
     assert age_of(made, 0, 149 * HOUR, scheduled=True).value == 49
