@@ -105,6 +105,7 @@ class FakeEdge:
             alerts=leases,
             metrics_snapshot=leases,
             settings=leases,
+            notifications=leases,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
