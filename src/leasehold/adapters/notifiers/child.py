@@ -23,7 +23,7 @@ from leasehold.core.address import networks, why_not
 
 IDLE_S = 60.0
 LINE_BYTES_MAX = 1 << 20
-CALL_S = 10.0
+CALL_S = 8.0
 """How long a receiver has for each step: to take the connection, to answer."""
 
 

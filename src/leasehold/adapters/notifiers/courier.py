@@ -22,7 +22,7 @@ from leasehold.ports.notifier import NotifyFailed
 
 COMMAND = (sys.executable, "-m", "leasehold.adapters.notifiers.child")
 
-DEADLINE_S = 25.0
+DEADLINE_S = 13.0
 """For one call with everything: the process may have to start first, on a machine that is busy."""
 
 STUCK_MAX = 4

@@ -151,7 +151,7 @@ async def remove_target(call: Call[None, Nothing, TargetPath]) -> None:
     lane="normal",
 )
 async def test_target(call: Call[None, Nothing, TargetPath]) -> DeliveryOut:
-    """Send a test to one target, once, and tell what came of it: within 30 s, often much sooner."""
+    """Send a test to one target, once, and tell what came of it: within 15 s."""
     return await call.services.notifications.test(call.principal, call.path.target_id)
 
 

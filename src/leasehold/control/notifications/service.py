@@ -25,8 +25,8 @@ from leasehold.wire import notification as wire
 
 log = structlog.get_logger(__name__)
 
-TEST_S = 40.0
-"""How long a test may take: the deadline of a call, and a queue before it."""
+TEST_S = 14.0
+"""How long a test is waited for: a little more than a call may take, less than a page waits for an answer."""
 
 LOOK_MS = 100
 
