@@ -120,6 +120,15 @@ def test_one_frame_without_a_terminal(here: Machine) -> None:
     assert "--once prints one frame" in refused.stderr
 
 
+def test_who_may_see_less_is_shown_less(here: Machine) -> None:
+    """A viewer's token shows the state; what its role may not see is left out, and nothing fails."""
+    token = here.cli("token", "create", "--role", "viewer", "--name", "top").stdout.split()[-1]
+    address = json.loads((here.data / "server.json").read_text())["url"]
+    seen = here.cli("top", "--once", env={"LEASEHOLD_URL": address, "LEASEHOLD_TOKEN": token})
+    assert seen.returncode == 0, seen.stderr
+    assert "✔ Yes" in seen.stdout
+
+
 def test_without_a_server_it_says_what_to_do(here: Machine) -> None:
     """Nobody is there: one sentence, and the screen is never taken."""
     nowhere = {name: str(here.folder / "none") for name in ("LEASEHOLD_DATA", "LEASEHOLD_RUN_DIR")}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -12,16 +14,29 @@ from leasehold.cli.screen.feed import ServerFeed
 from leasehold.cli.screen.head import bars, head
 from leasehold.cli.screen.sight import Sight
 from leasehold.cli.screen.table import lines
+from leasehold.model.errors import LeaseholdError
 from leasehold.runtime.clock import RealClock, local_now
+
+A = TypeVar("A")
 
 BARS_MAX = 20
 EVENTS_SHOWN = 10
 
 
 async def look(feed: ServerFeed) -> Sight:
-    """Ask for everything once. Raises the errors of `model.errors`, and Unreachable."""
-    state, jobs, scores = await asyncio.gather(feed.state(), feed.jobs(), feed.scores())
+    """Ask for everything once; what this caller may not see is left out.
+
+    Raises the errors of `model.errors` and Unreachable where not even the state can be had.
+    """
+    state, jobs, scores = await asyncio.gather(feed.state(), _seen(feed.jobs()), _seen(feed.scores()))
     return Sight(state, jobs, scores)
+
+
+async def _seen(asked: Awaitable[list[A]]) -> list[A]:
+    try:
+        return await asked
+    except LeaseholdError:
+        return []
 
 
 def frame(sight: Sight, width: int) -> list[Text]:
