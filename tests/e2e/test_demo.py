@@ -112,8 +112,24 @@ def test_a_second_one_is_refused_and_stop_ends_the_first(demo: Demo) -> None:
     assert stopped.returncode == 0, stopped.stderr
     assert process.wait(60) == 0
     process.communicate()
-    assert not demo.data.exists()
+    assert list(demo.folder.glob("leasehold-demo-*")) == [], "neither its folder nor its lock is left"
     assert "no demo is in" in demo.machine.cli("demo", "--stop").stderr
+
+
+def test_two_at_once_never_share_a_folder(demo: Demo) -> None:
+    """Started together, while the history is still made: one of them runs, the other is told so."""
+    first, second = (demo.machine.start([LEASEHOLD, "demo", "--weeks", "1"]) for _ in range(2))
+    pair = [first, second]
+    end = time.monotonic() + 60
+    while all(one.poll() is None for one in pair) and time.monotonic() < end:
+        time.sleep(0.05)
+    refused = next(one for one in pair if one.poll() is not None)
+    runs = pair[1 - pair.index(refused)]
+    assert refused.returncode == 73
+    assert "runs already" in refused.communicate()[1]
+    assert demo.machine.cli("demo", "--stop").returncode == 0
+    assert runs.wait(60) == 0
+    assert "is removed" in runs.communicate()[1]
 
 
 def test_after_kill_9_the_next_one_begins_anew(demo: Demo) -> None:

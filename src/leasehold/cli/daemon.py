@@ -54,7 +54,7 @@ def holder(data: Path) -> int | None:
 def _proven(path: Path, written: bytes) -> int:
     """The pid that the lock file names, where that process really has the file open."""
     text = written.strip().decode("ascii", "replace")
-    if text.isdecimal() and _has_open(int(text), path):
+    if text.isdecimal() and has_open(int(text), path):
         return int(text)
     raise Failed(
         exits.OUR_FAULT,
@@ -63,7 +63,8 @@ def _proven(path: Path, written: bytes) -> int:
     )
 
 
-def _has_open(pid: int, path: Path) -> bool:
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process has this very file open."""
     wanted = path.stat()
     folder = f"/proc/{pid}/fd"
     try:

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 import typer
 
 from leasehold.cli import exits
+from leasehold.cli.demo_lock import DemoLock
 from leasehold.cli.session import Failed, Session, verb
 from leasehold.runtime.lean import pause
 
@@ -43,14 +44,19 @@ def register(app: typer.Typer) -> None:
         """Look at a server with weeks of MADE-UP history and a full queue, until Ctrl-C."""
         folder = Path(data).absolute() if data else scratch()
         if stop:
-            return _stop(session, folder, keep=bool(data))
+            return _stop_other(session, folder, keep=bool(data))
         if session.dry_run:
             session.out.text(
                 f"would make up {weeks} weeks from seed {seed} in {folder}, and start a server on it"
             )
             return exits.DONE
-        _take(folder, keep=bool(data))
-        return _show(session, folder, weeks, seed, keep=bool(data))
+        lock = DemoLock(folder)
+        lock.take()
+        try:
+            _take(folder, keep=bool(data))
+            return _show(session, folder, weeks, seed, keep=bool(data))
+        finally:
+            lock.release()
 
 
 def scratch() -> Path:
@@ -185,6 +191,23 @@ def _url(folder: Path) -> str:
     from leasehold.client.endpoint import SERVER
 
     return str(json.loads((folder / SERVER).read_bytes())["url"])
+
+
+def _stop_other(session: Session, folder: Path, *, keep: bool) -> int:
+    """Tell a demo that runs to end, and tidy up after one that was killed."""
+    from leasehold.bootstrap.demo import marked
+
+    if session.dry_run:
+        return _stop(session, folder, keep=keep)
+    lock = DemoLock(folder)
+    was_told = lock.take_from_other()
+    try:
+        if was_told and (keep or marked(folder) is None):
+            session.say(f"the demo in {folder} has ended")
+            return exits.DONE
+        return _stop(session, folder, keep=keep)
+    finally:
+        lock.release()
 
 
 def _stop(session: Session, folder: Path, *, keep: bool) -> int:
