@@ -17,7 +17,7 @@ export function NextQuiet() {
   const next = found?.quiet[0];
   if (!found) return null;
   const open = (
-    <a class="link" href="/machine#heatmap">
+    <a class="link" href="/machine">
       The week
     </a>
   );
@@ -32,7 +32,8 @@ export function NextQuiet() {
 function nothing(found: Forecast): string {
   const best = found.windows[0];
   if (!best) return "None is seen in the next two days.";
-  return `None is likely enough in the next two days; the best two hours are ${spanOf(best.start, best.end)}, ${likely(best.probability)}.`;
+  const none = found.confidence === "unsure" ? "Too little is known yet to name one" : "None is likely enough in the next two days";
+  return `${none}; the best two hours are ${spanOf(best.start, best.end)}, ${likely(best.probability)}.`;
 }
 
 function spanOf(start: string, end: string): string {
