@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def _held(server: Server, label: str, units: int) -> Any:
 
 
 @contextmanager
-def _furnished(product: Product, **env: str) -> Iterator[Server]:
+def _furnished(product: Product, **env: Any) -> Iterator[Server]:
     """A server with something on every page: two commands under leases, the rest by the public API."""
     with product.server(LEASEHOLD_PRESET="always", **env) as server:
         runs = [run(server, "train the model", 40), run(server, "make test", 25)]
@@ -196,7 +197,7 @@ def _buttons_of_a_viewer(started: Any, server: Server) -> list[str]:
     budget_s=240,
 )
 def many(product: Product) -> str:
-    """By the wheel from the newest to the oldest, with every long task that the browser tells."""
+    """By the wheel from the newest to the oldest, with every task of the page's thread traced."""
     with chromium() as started, product.server(LEASEHOLD_PRESET="always") as server:
         for first in range(0, MANY, 1_000):
             jobs = [{"job_type": "mail", "title": f"mail {n}"} for n in range(first, first + 1_000)]
@@ -205,10 +206,7 @@ def many(product: Product) -> str:
         visit.sign_in(link(server))
         page = _go(visit, server, "/queue")
         page.get_by_role("link", name=f"mail {MANY - 1}", exact=True).hover()
-        page.evaluate(
-            "() => { window.long = []; new PerformanceObserver(list => list.getEntries().forEach("
-            "entry => window.long.push(entry.duration))).observe({type: 'longtask'}) }"
-        )
+        started.start_tracing(page=page, categories=["toplevel"])
         began, most, last = time.monotonic(), 0, ""
         while last != "mail 0":
             expect(time.monotonic() - began < SCROLL_MAX_S, f"{last} is reached in {SCROLL_MAX_S} s")
@@ -219,11 +217,27 @@ def many(product: Product) -> str:
                 " return [rows.length, rows[rows.length - 1]?.title] }"
             )
             most = max(most, count)
-        long: list[float] = page.evaluate("window.long")
         spent_s = time.monotonic() - began
+        tasks = _tasks_ms(json.loads(started.stop_tracing())["traceEvents"])
         visit.close()
-    expect(max(long, default=0) <= LONG_TASK_MS, f"tasks of {sorted(round(one) for one in long)[-5:]} ms")
-    return f"{MANY:,} rows in {spent_s:.0f} s, at most {most} in the document, the longest task {max(long, default=0):.0f} ms"
+    expect(len(tasks) > MANY // 50, f"only {len(tasks)} tasks of the page were traced")
+    expect(max(tasks) <= LONG_TASK_MS, f"tasks of {[round(one) for one in sorted(tasks)[-5:]]} ms")
+    return f"{MANY:,} rows in {spent_s:.0f} s, at most {most} in the document, the longest task {max(tasks):.0f} ms"
+
+
+def _tasks_ms(events: list[dict[str, Any]]) -> list[float]:
+    """The tasks of pages' main threads, each by its thread's own time: what else the machine does is left out."""
+    mains = {
+        (one["pid"], one["tid"])
+        for one in events
+        if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        one["tdur"] / 1000
+        for one in events
+        if one["ph"] == "X" and one["name"].endswith("RunTask") and (one["pid"], one["tid"]) in mains
+        if "tdur" in one
+    ]
 
 
 @check(
