@@ -1,4 +1,4 @@
-"""The card of who is told, drawn into the page by itself, and a push service that stands in for the vendor's.
+"""The card of who is told, and a push service that stands in for the vendor's.
 
 Chromium without its vendor's service can't subscribe: `PushManager` gets a subscription of the test's own.
 Everything else is real: the card, the policy of the page, the server, the encryption, the service worker.
@@ -7,31 +7,11 @@ Everything else is real: the card, the policy of the page, the server, the encry
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from leasehold.testing import browser as real
 from tests.api.push_browser import Browser
 from tests.api.real_server import RealServer
-
-WEB = Path(__file__).parents[2] / "web"
-SCRIPT = "/assets/told-under-test.js"
-
-ENTRY = """
-import { h, render } from "preact";
-import { Told } from "./components/Told";
-import { ToastView } from "./components/ToastView";
-import { me } from "./state/connection";
-import { call } from "./services/api";
-
-export async function show() {
-  me.value = await call("GET", "/api/session");
-  const place = document.createElement("div");
-  document.querySelector("main").replaceChildren(place);
-  render(h("div", {}, h(Told, {}), h(ToastView, {})), place);
-}
-"""
 
 SUBSCRIBING = """
 (() => {
@@ -57,29 +37,16 @@ SUBSCRIBING = """
 """
 
 
-def script() -> str:
-    """The card with all that it needs, as one module."""
-    command = [str(WEB / "node_modules" / ".bin" / "esbuild"), "--bundle", "--format=esm", "--loader=tsx"]
-    command += ["--jsx=automatic", "--jsx-import-source=preact"]
-    done = subprocess.run(
-        command, cwd=WEB / "src", input=ENTRY, capture_output=True, text=True, check=True, timeout=120
-    )
-    return done.stdout
-
-
 def prepare(visit: real.Visit, machine: RealServer, browser: Browser, endpoint: str) -> None:
-    """Before anything is opened: the permission, the module, the push service."""
+    """Before anything is opened: the permission, and the push service."""
     visit.context.grant_permissions(["notifications"], origin=f"http://127.0.0.1:{machine.port}")
-    made = script()
-    visit.page.route(
-        f"**{SCRIPT}", lambda route: route.fulfill(body=made, content_type="text/javascript; charset=utf-8")
-    )
     visit.page.add_init_script(SUBSCRIBING % json.dumps(browser.subscription(endpoint)))
 
 
-def show(visit: real.Visit) -> None:
-    """Draw the card in the place of the page's own content."""
-    visit.page.evaluate(f"() => import('{SCRIPT}').then((card) => card.show())")
+def show(visit: real.Visit, machine: RealServer) -> None:
+    """Open the page that has the card."""
+    visit.page.goto(f"http://127.0.0.1:{machine.port}/settings")
+    visit.page.wait_for_selector(real.LIVE)
     visit.page.wait_for_selector("#told")
 
 

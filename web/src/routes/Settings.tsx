@@ -1,6 +1,7 @@
 import { Card } from "../components/Card";
 import { Choices } from "../components/Choices";
 import { Configured } from "../components/Configured";
+import { Told } from "../components/Told";
 import { Tokens } from "../components/Tokens";
 import { WindowDialog } from "../components/WindowDialog";
 import { Windows } from "../components/Windows";
@@ -30,6 +31,7 @@ export function Settings() {
         </div>
         <div class="column">
           <ThisPage />
+          {may("notification:read") && <Told />}
           {may("token:list") && <Tokens />}
         </div>
       </div>
