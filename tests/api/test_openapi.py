@@ -80,6 +80,7 @@ def test_live_answers_conform(server: RealServer) -> None:
     wid = server.post("/api/nodes/self/windows", window).json["wid"]
     guarded = {"target": f"pid:{server.pid}", "on_busy": "throttle", "note": "a test"}
     guard = server.post("/api/guards", guarded).json["lease_id"]
+    backup = server.post("/api/admin/backups", {}).json["backup_id"]
     node = "/api/nodes/{node_id}"
     calls: list[tuple[str, str, str, Any]] = [
         ("get", f"{node}/admission", "/api/nodes/self/admission", None),
@@ -168,6 +169,12 @@ def test_live_answers_conform(server: RealServer) -> None:
         ("get", "/api/whoami", "/api/whoami", None),
         ("get", "/api/admin/log-level", "/api/admin/log-level", None),
         ("put", "/api/admin/log-level", "/api/admin/log-level", {"level": "info"}),
+        ("get", "/api/admin/backups", "/api/admin/backups", None),
+        ("post", "/api/admin/backups", "/api/admin/backups", {}),
+        ("post", "/api/admin/backups/{backup_id}/check", f"/api/admin/backups/{backup}/check", None),
+        ("post", "/api/admin/restore", "/api/admin/restore", {"backup_id": backup, "dry_run": True}),
+        ("post", "/api/admin/compact", "/api/admin/compact", {}),
+        ("get", "/api/admin/storage", "/api/admin/storage", None),
         ("post", f"{LEASE}/{{lease_id}}/release", f"{one}/release", own),
         ("post", f"{LEASE}/{{lease_id}}/revoke", f"{one}/revoke", {}),
     ]
