@@ -22,6 +22,7 @@ from leasehold.wire import owner as owner_wire
 from leasehold.wire import schedule as schedule_wire
 from leasehold.wire import tenant as tenant_wire
 from leasehold.wire import token as token_wire
+from leasehold.wire.event import EventPage
 from leasehold.wire.server import SettingsOut
 
 Lane = Literal["reserved", "normal"]
@@ -82,7 +83,7 @@ class Scheduler(Protocol):
 
     async def costs(self, *, holder: str, job_type: str, limit: int) -> cost_wire.Costs: ...
 
-    async def events(self, principal: Principal, wanted: Wanted) -> wire.EventPage: ...
+    async def events(self, principal: Principal, wanted: Wanted) -> EventPage: ...
 
 
 class Locks(Protocol):

@@ -10,7 +10,7 @@ from leasehold.cli import exits
 from leasehold.cli.session import Session, verb
 
 if TYPE_CHECKING:
-    from leasehold.wire.lease import EventOut
+    from leasehold.wire.event import EventOut
 
 PAGE = 500
 WATCH_S = 1.0

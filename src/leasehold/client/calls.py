@@ -20,6 +20,7 @@ from leasehold.wire import (
     claim,
     cost,
     dashboard,
+    event,
     forecast,
     guard,
     job,
@@ -144,7 +145,7 @@ SET_ALERT = Call(paths.SET_ALERT, alert.AlertIn, alert.AlertOut)
 ALERT_THRESHOLDS = Call(paths.ALERT_THRESHOLDS, Nothing, alert.Thresholds)
 SET_ALERT_THRESHOLDS = Call(paths.SET_ALERT_THRESHOLDS, alert.ThresholdsIn, alert.Thresholds)
 METRICS = Call(paths.METRICS, Nothing, metrics.MetricsSnapshot)
-EVENTS = Call(paths.EVENTS, Nothing, lease.EventPage)
+EVENTS = Call(paths.EVENTS, Nothing, event.EventPage)
 AUDIT = Call(paths.AUDIT, Nothing, audit.AuditPage)
 NOTIFICATIONS = Call(paths.NOTIFICATIONS, Nothing, notification.Notifications)
 RETRY_NOTIFICATIONS = Call(paths.RETRY_NOTIFICATIONS, Nothing, notification.Retried)

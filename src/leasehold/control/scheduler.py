@@ -22,6 +22,7 @@ from leasehold.model.refusal import Code, Reason
 from leasehold.model.settings import PolicySettings
 from leasehold.ports.archive import Fold
 from leasehold.wire import cost as cost_wire
+from leasehold.wire import event as event_wire
 from leasehold.wire import lease as wire
 
 WAITERS_SHOWN = 1_000
@@ -239,7 +240,7 @@ class SchedulerService:
         totals = self._leases.totals
         return await self._ledger.read(lambda state: cost.costs(state, totals, holder, job_type, limit))
 
-    async def events(self, principal: Principal, wanted: Wanted) -> wire.EventPage:
+    async def events(self, principal: Principal, wanted: Wanted) -> event_wire.EventPage:
         """Committed events, in order: all of them, for whoever may read events."""
         if not principal.may("events:read"):
             raise NotPermitted(f"{principal.name} may not read events; it needs the verb events:read")
@@ -247,7 +248,7 @@ class SchedulerService:
         found = await event.find(self._leases.archive, last, wanted)
         state = self._ledger.state
         events = [_event(one, dashboard_rows.label_of(one.subject, state)) for one in found.events]
-        return wire.EventPage(events, None if found.next is None else str(found.next))
+        return event_wire.EventPage(events, None if found.next is None else str(found.next))
 
 
 def _asks_for_a_lease(entry: object) -> Here:
@@ -264,8 +265,8 @@ def _held_back(state: State) -> list[str]:
     return [f"{len(ids)} lease(s) {why}, {ids[0]} among them" for why, ids in found.items()]
 
 
-def _event(event: Event, label: str) -> wire.EventOut:
-    return wire.EventOut(
+def _event(event: Event, label: str) -> event_wire.EventOut:
+    return event_wire.EventOut(
         event.seq,
         event.kind,
         event.subject,

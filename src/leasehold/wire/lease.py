@@ -380,23 +380,3 @@ class Explanation(msgspec.Struct, omit_defaults=True):
     notice: str = ""
     notices: list[str] = []
     estimate: EstimateOut | None = None
-
-
-class EventOut(msgspec.Struct, omit_defaults=True):
-    """One transition. `label` is what its subject is called, as far as that is remembered."""
-
-    seq: int
-    kind: str
-    subject: str
-    at: str
-    actor: str = ""
-    code: str = ""
-    details: dict[str, Any] = {}
-    label: str = ""
-
-
-class EventPage(msgspec.Struct, omit_defaults=True):
-    """`GET /api/events`, oldest first; `next` is the `after`, or the `before`, of the page that follows."""
-
-    events: list[EventOut]
-    next: str | None = None

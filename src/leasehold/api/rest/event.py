@@ -10,7 +10,7 @@ from msgspec import Meta
 from leasehold.api.endpoint import Call, Nothing, Table
 from leasehold.control.event import Wanted
 from leasehold.model.errors import Invalid
-from leasehold.wire.lease import EventPage
+from leasehold.wire.event import EventPage
 
 table = Table("events")
 
