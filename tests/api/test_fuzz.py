@@ -24,6 +24,10 @@ CONTRACT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 EXAMPLES = int(os.environ.get("LEASEHOLD_TEST_FUZZ", "40"))
 """Per route and mode; all routes together stay under a minute."""
 
+LONG_URL = 60_000
+"""What can't be read as HTTP is answered 400 or 431 by every route, as the contract's preface says: so long a
+line among it. A few fields of 4,096 letters, each of twelve bytes when escaped, make one."""
+
 load_all_checks()
 schema = schemathesis.openapi.from_path(str(CONTRACT)).exclude(path="/api/dashboard/stream")  # It has no end.
 
@@ -45,8 +49,11 @@ def test_no_server_error_and_no_undeclared_answer(case: schemathesis.Case, serve
     if isinstance(case.body, dict) and case.body.get("wait_sec") in range(1, longest_s + 1):
         case.body["wait_sec"] = 0  # A held call waits as it should: no subject of fuzzing.
     case.headers = {**(case.headers or {}), "authorization": f"Bearer {server.token}"}
-    case.call_and_validate(
-        base_url=f"http://127.0.0.1:{server.port}",
+    response = case.call(base_url=f"http://127.0.0.1:{server.port}")
+    if response.status_code in (400, 431) and len(response.request.url or "") > LONG_URL:
+        return
+    case.validate_response(
+        response,
         checks=[
             schemathesis.checks.not_a_server_error,
             status_code_conformance,
