@@ -39,6 +39,9 @@ def test_the_banner_is_over_every_page(machine: RealServer, visit: Opened, size:
         box = banner.bounding_box()
         assert box is not None
         assert box["y"] == 0
+        bar = seen.page.locator(".top").bounding_box()
+        assert bar is not None
+        assert bar["y"] == pytest.approx(box["height"], abs=1), "nothing is covered"
     SHOTS.mkdir(parents=True, exist_ok=True)
     seen.page.screenshot(path=str(SHOTS / f"made-up-{size}-{scheme}.png"))
     assert seen.violations(WEB) == []

@@ -42,8 +42,10 @@ export function App() {
       <div class={bare ? "shell-bare" : "shell"}>
         {!bare && <Side />}
         <div class="content">
-          <MadeUp />
-          <Top bare={bare} />
+          <div class="over">
+            <MadeUp />
+            <Top bare={bare} />
+          </div>
           <main id="main" tabIndex={-1}>
             <Content />
           </main>
