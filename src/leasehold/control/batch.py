@@ -46,10 +46,9 @@ LISTED_BYTES = 160
 """What each bound process and each named device, slot or lock adds; their names have at most 128 letters."""
 
 
-TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS, STORAGE_RUNS})
 NOTIFY = frozenset({NOTIFY_TARGETS, NOTIFY_MESSAGES, NOTIFY_DELIVERIES})
 
-TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS}) | NOTIFY
+TEXTS = frozenset({LEASES, WAITERS, JOBS, TERMS, COLD_JOBS, SCHEDULES, SCHEDULE_RUNS, STORAGE_RUNS}) | NOTIFY
 """The tables whose records hold what somebody wrote."""
 
 

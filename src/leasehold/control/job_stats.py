@@ -95,9 +95,8 @@ class JobStats:
                 self._slices[-1][1][kind] += count
 
     def started(self, jobs: Sequence[Job]) -> None:
-        """These have just started: how long they waited counts."""
-        now_ms = self._ledger.clock.now_ms()
         """These have just started: how long they waited counts, and what was told of it."""
+        now_ms = self._ledger.clock.now_ms()
         self._estimates.started(jobs)
         for at, job in enumerate(jobs):
             wait_ms = max(0, job.started_wall_ms - job.since_wall_ms)
