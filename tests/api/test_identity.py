@@ -217,6 +217,7 @@ def test_rights_are_built_from_verbs_and_denied_by_default() -> None:
         "events:read",
         "addon:read",
         "alert:read",
+        "notification:read",
         "tenant:read",
     }
 

@@ -43,6 +43,8 @@ class JobModel:
         self.ended: dict[int, Job] = {}
         self.terms: dict[str, Terms] = {}
         self.cold: set[str] = set()
+        self.retried: dict[int, set[JobState]] = {}
+        """How those had ended that somebody retried since, in the same batch maybe."""
 
     # -- what the disk took
 
@@ -113,6 +115,8 @@ class JobModel:
         else:
             path = [known.state, *path]
             generation = known.generation
+        if job.state not in ENDED and (over := ENDED.intersection(path)):
+            self.retried.setdefault(job.number, set()).update(over)
         if path[-1] is not job.state or any(to not in TRANSITIONS[at] for at, to in pairwise(path)):
             told = [str(each) for each in path]
             self.fail("INV-5", f"{name} is {job.state}, its events say {told}")
@@ -184,6 +188,8 @@ class JobModel:
 
     def told_ended(self, number: int, state: str) -> None:
         job = self.ended.get(number)
+        if job is None and JobState(state) in self.retried.get(number, ()):
+            return  # It was so, and the answer came late, or with what somebody did next.
         if job is None or str(job.state) != state:
             is_now = job.state if job is not None else "live" if number in self.live else "unknown"
             self.fail("INV-4", f"{job_id(number)} was told to be {state} and is {is_now}")
