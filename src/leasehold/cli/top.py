@@ -62,6 +62,8 @@ def _watch(session: Session, feed: ServerFeed) -> int:
     session.client.close()  # Whether anybody is there is said before the screen is taken.
     if not session.out.color:
         os.environ["NO_COLOR"] = "1"  # The one way to tell Textual.
+    for name in ("COLUMNS", "LINES"):  # Textual believes them, and they stay as they were in a new size.
+        os.environ.pop(name, None)
     from leasehold.cli.screen.app import Top
     from leasehold.runtime.clock import RealClock
 
