@@ -9,7 +9,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from leasehold.control import codec
 from leasehold.core import notification as decisions
@@ -187,9 +193,8 @@ class Outbox(RuleBasedStateMachine):
         self.nobody_is_told_what_they_have_not_asked_for()
 
 
-Outbox.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
 @pytest.mark.requirement("OPS-14", "CLUSTER-27", "INV-8")
-class TestOutbox(Outbox.TestCase):
-    """Everybody gets everything they have asked for, under ids that stand for one content."""
+def test_everybody_gets_what_they_have_asked_for() -> None:
+    """Each message as often as it was wanted, under ids that stand for one content."""
+    lasting = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(Outbox, settings=lasting)

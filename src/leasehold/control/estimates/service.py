@@ -76,7 +76,7 @@ class EstimateService:
         self._runs: dict[bool, tuple[Estimator, int]] = {}
         self._rests_until_ms = 0
         self._spans: tuple[Spans, int, int] | None = None
-        self._submitted: deque[int] = deque(maxlen=SAMPLED)
+        self._submitted: deque[str] = deque(maxlen=SAMPLED)
 
     # -- telling
 
@@ -239,9 +239,7 @@ class EstimateService:
         """Jobs that were submitted are looked at again shortly."""
         for event in events:
             if event.kind == "JobSubmitted":
-                number = to_number("job", event.subject)
-                if number is not None:
-                    self._submitted.append(number)
+                self._submitted.append(event.subject)
 
     def started(self, jobs: Sequence[Job]) -> None:
         """These have started: how well were they told?"""
@@ -251,11 +249,13 @@ class EstimateService:
         """Tell of the newest jobs that still wait, whether anybody asks or not. Drops runs that are old."""
         now_ms = self._clock.now_ms()
         self._runs = {key: one for key, one in self._runs.items() if now_ms - one[1] <= FRESH_MS}
-        numbers = list(self._submitted)
+        newest = [to_number("job", ident) for ident in self._submitted]
         self._submitted.clear()
-        for number in numbers:
-            job = self._ledger.state.jobs.get(number)
-            if job is None or job.state is not JobState.QUEUED or self.book.has(self._ledger.state, number):
+        for number in newest:
+            job = self._ledger.state.jobs.get(number) if number is not None else None
+            if job is None or job.state is not JobState.QUEUED:
+                continue
+            if self.book.has(self._ledger.state, job.number):
                 continue
             if self._out_of_line(job) or self._gate(job)[0]:
                 continue
