@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from accept.ask_first.pauses import WORK, began, child_of, live
-from accept.harness import Skipped, check, expect
+from accept.harness import check, expect
 from accept.product import Product, Server, until
+from accept.small_disk import small_disk
 
 KILLS = 100
 CLIENTS = 8
@@ -229,18 +230,8 @@ def settle(server: Server, loads: list[Load]) -> None:
 )
 def full_disk(product: Product) -> str:
     """A small file system of its own is filled to the last byte under the running server."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "small"
-        data.mkdir()
-        if subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", data], check=False
-        ).returncode:
-            raise Skipped("a small file system can't be mounted here (needs root)")
-        try:
-            with product.server(data=data / "data") as server:
-                return filled(server, data)
-        finally:
-            subprocess.run(["umount", "-l", data], check=False)
+    with small_disk(24) as disk, product.server(data=disk / "data") as server:
+        return filled(server, disk)
 
 
 def filled(server: Server, folder: Path) -> str:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from accept.browser import SHOTS, chromium, go, holds, link
 from accept.harness import check, expect
 from accept.product import ROOT, Product, Server, until
-from accept.yield_and_be_seen.page import SHOTS, WEB, chromium, link
 from leasehold.testing import browser as real
 
 QUEUE = "/api/scheduler/queue/jobs"
@@ -34,14 +34,6 @@ def _state(server: Server, ident: str) -> str:
     return state
 
 
-def _holds(visit: real.Visit, where: str) -> None:
-    found = visit.violations(WEB)
-    expect(not found, f"{where}: axe: {found[:3]}")
-    expect(not visit.complaints, f"{where}: the browser complains: {visit.complaints[:3]}")
-    expect(not visit.foreign(), f"{where}: asked of another host: {visit.foreign()[:3]}")
-    expect(visit.overflow() == 0, f"{where}: wider than its window by {visit.overflow()} px")
-
-
 @check(
     "queue.page",
     "Queue and job at 1440 and 390 px, light and dark: axe finds nothing; a log is followed to its end, a job cancelled and retried; a viewer sees no actions",
@@ -63,13 +55,13 @@ def on_the_page(product: Product) -> str:
             for scheme in ("light", "dark"):
                 visit = real.Visit(started, size=size, scheme=scheme)
                 visit.sign_in(link(server))
-                _go(visit, server, "/queue")
+                go(visit, server, "/queue")
                 visit.page.get_by_text(re.compile("Group film: ")).wait_for()
                 _shown(visit, f"queue-{size}-{scheme}")
-                _go(visit, server, f"/jobs/{failing}")
+                go(visit, server, f"/jobs/{failing}")
                 visit.page.get_by_text("This is the end").wait_for()
                 _shown(visit, f"job-{size}-{scheme}")
-                _go(visit, server, f"/jobs/{hostile}")
+                go(visit, server, f"/jobs/{hostile}")
                 visit.page.get_by_role("heading", name="<b>bold</b>").wait_for()
                 expect(visit.page.locator("main b").count() == 0, "a title became markup")
                 visit.close()
@@ -78,14 +70,9 @@ def on_the_page(product: Product) -> str:
     return f"four looks without a finding, {followed}; screenshots in {SHOTS.relative_to(ROOT)}"
 
 
-def _go(visit: real.Visit, server: Server, path: str) -> None:
-    visit.page.goto(f"http://127.0.0.1:{server.port}{path}")
-    visit.page.wait_for_selector(real.LIVE)
-
-
 def _shown(visit: real.Visit, name: str) -> None:
     visit.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True)
-    _holds(visit, name)
+    holds(visit, name)
 
 
 def _followed(started: Any, server: Server) -> str:
@@ -93,13 +80,13 @@ def _followed(started: Any, server: Server) -> str:
     ident = _submit(server, "sh", "-c", WRITES, title="writes", priority="HIGH")
     visit = real.Visit(started)
     visit.sign_in(link(server))
-    _go(visit, server, f"/jobs/{ident}")
+    go(visit, server, f"/jobs/{ident}")
     visit.page.get_by_text("This is the end").wait_for(timeout=60_000)
     for kind, begins in (("out", "line"), ("err", "careful")):
         lines = visit.page.locator(f".log-{kind}").all_inner_texts()
         expect(lines == [f"{begins} {n}" for n in range(1, 101)], f"of {kind} there is {lines[:3]}…")
     long = _submit(server, "sleep", "600", title="to be cancelled", priority="HIGH")
-    _go(visit, server, f"/jobs/{long}")
+    go(visit, server, f"/jobs/{long}")
     visit.page.get_by_role("button", name="Cancel…").click()
     visit.page.get_by_role("button", name="Cancel", exact=True).click()
     expect(until(lambda: _state(server, long) == "CANCELED", 60) is not None, "it was not cancelled")
@@ -114,7 +101,7 @@ def _viewer_has_no_actions(started: Any, server: Server, ident: str) -> bool:
     visit.sign_in(link(server, "viewer"))
     buttons: list[str] = []
     for path in ("/queue", f"/jobs/{ident}"):
-        _go(visit, server, path)
+        go(visit, server, path)
         visit.page.get_by_text("a failing one").first.wait_for()
         buttons += visit.page.get_by_role("button").all_inner_texts()
         buttons += ["a box"] * visit.page.get_by_role("checkbox").count()

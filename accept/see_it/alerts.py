@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from accept.harness import Skipped, check, expect
+from accept.harness import check, expect
 from accept.product import ROOT, Product, Server, until
+from accept.small_disk import small_disk
 
 ALERTS, THRESHOLDS = "/api/alerts", "/api/config/alert-thresholds"
 CHECK_S = 10
@@ -114,17 +114,8 @@ def thresholds(product: Product) -> str:
 )
 def full_disk(product: Product) -> str:
     """A small file system is filled under the running server."""
-    with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "small"
-        small.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(small)]
-        if subprocess.run(mount, check=False, capture_output=True).returncode:
-            raise Skipped("a small file system can't be mounted here (needs root)")
-        try:
-            with product.server(data=small / "data", **QUICK) as server:
-                return filled(server, small)
-        finally:
-            subprocess.run(["umount", "-l", str(small)], check=False)
+    with small_disk(24) as disk, product.server(data=disk / "data", **QUICK) as server:
+        return filled(server, disk)
 
 
 def filled(server: Server, folder: Path) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from accept.browser import SHOTS, chromium, go, holds, link
 from accept.harness import check, expect
 from accept.product import ROOT, Product, Server, until
-from accept.yield_and_be_seen.page import SHOTS, WEB, chromium, link, run
+from accept.yield_and_be_seen.page import run
 from leasehold.testing import browser as real
 
 QUEUE = "/api/scheduler/queue/jobs"
@@ -79,20 +80,6 @@ def _furnish(server: Server) -> None:
     _post(server, "/api/tokens", {"name": "ci", "role": "submitter"})
 
 
-def _go(visit: real.Visit, server: Server, path: str) -> Any:
-    visit.page.goto(f"http://127.0.0.1:{server.port}{path}")
-    visit.page.wait_for_selector(real.LIVE)
-    return visit.page
-
-
-def _holds(visit: real.Visit, where: str) -> None:
-    found = visit.violations(WEB)
-    expect(not found, f"{where}: axe: {found[:3]}")
-    expect(not visit.complaints, f"{where}: the browser complains: {visit.complaints[:3]}")
-    expect(not visit.foreign(), f"{where}: asked of another host: {visit.foreign()[:3]}")
-    expect(visit.overflow() == 0, f"{where}: wider than its window by {visit.overflow()} px")
-
-
 @check(
     "pages.look",
     "Every page at 1440 and 390 px, light and dark: axe finds nothing against WCAG AA, the strict CSP nothing, nothing is asked of another host",
@@ -109,13 +96,13 @@ def look(product: Product) -> str:
                 visit = real.Visit(started, size=size, scheme=scheme)
                 visit.sign_in(link(server))
                 for path, text in PAGES.items():
-                    page = _go(visit, server, path)
+                    page = go(visit, server, path)
                     page.locator("main").get_by_text(text).first.wait_for()
                     page.get_by_role("link", name=re.compile("^(OK|WARN|ERROR)")).first.wait_for()
                     page.get_by_role("img", name=re.compile("^Quiet score, last 15")).wait_for()
                     name = path.strip("/") or "overview"
                     page.screenshot(path=str(SHOTS / f"{name}-{size}-{scheme}.png"), full_page=True)
-                    _holds(visit, f"{name}, {size} {scheme}")
+                    holds(visit, f"{name}, {size} {scheme}")
                     count += 1
                 visit.close()
     return f"{count} looks without a finding; screenshots in {SHOTS.relative_to(ROOT)}"
@@ -147,7 +134,7 @@ def act(product: Product) -> str:
 
 
 def _leases(visit: real.Visit, server: Server) -> None:
-    page = _go(visit, server, "/leases")
+    page = go(visit, server, "/leases")
     page.get_by_role("button", name="Pause train the model").click()
     page.get_by_text("Held back").wait_for()
     page.get_by_role("button", name="Undo").click()
@@ -160,14 +147,14 @@ def _leases(visit: real.Visit, server: Server) -> None:
 
 
 def _undone(visit: real.Visit, server: Server, path: str, button: Any, said: str) -> None:
-    page = _go(visit, server, path)
+    page = go(visit, server, path)
     page.get_by_role("button", name=button).click()
     page.get_by_role("button", name="Undo").click()
     page.get_by_text(said).wait_for()
 
 
 def _threshold(visit: real.Visit, server: Server) -> None:
-    page = _go(visit, server, "/alerts?show=all")
+    page = go(visit, server, "/alerts?show=all")
     page.get_by_role("button", name="Threshold… A disk is nearly full").click()
     page.get_by_label(re.compile("^Warning")).fill("12")
     page.get_by_role("button", name="Change it").click()
@@ -181,7 +168,7 @@ def _buttons_of_a_viewer(started: Any, server: Server) -> list[str]:
     visit.sign_in(link(server, "viewer"))
     found: list[str] = []
     for path, text in PAGES.items():
-        page = _go(visit, server, path)
+        page = go(visit, server, path)
         if path != "/settings":
             page.locator("main").get_by_text(text).first.wait_for()
         found += page.locator("main").get_by_role("button").all_inner_texts()
@@ -204,7 +191,7 @@ def many(product: Product) -> str:
             expect(_post(server, f"{QUEUE}/submit", {"jobs": jobs})["taken"] == 1_000, "not all were taken")
         visit = real.Visit(started)
         visit.sign_in(link(server))
-        page = _go(visit, server, "/queue")
+        page = go(visit, server, "/queue")
         page.get_by_role("link", name=f"mail {MANY - 1}", exact=True).hover()
         started.start_tracing(page=page, categories=["toplevel"])
         began, most, last = time.monotonic(), 0, ""

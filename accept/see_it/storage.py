@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from accept.ask_first.pauses import moved_clock
-from accept.harness import Skipped, check, expect
+from accept.harness import check, expect
 from accept.product import ROOT, Product, Server, until
 from accept.queue.client import QUEUE, all_jobs, submit
+from accept.small_disk import small_disk
 
 GUIDE = ROOT / "docs" / "guide" / "backup.md"
 BACKUPS, RESTORE, STORAGE = "/api/admin/backups", "/api/admin/restore", "/api/admin/storage"
@@ -312,22 +313,11 @@ def room(product: Product) -> str:
 )
 def full(product: Product) -> str:
     """A file system of a few MiB for the backups."""
-    with tempfile.TemporaryDirectory() as folder:
-        disk = Path(folder) / "disk"
-        disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "leasehold-accept", str(disk)]
-        if subprocess.run(mount, check=False, capture_output=True).returncode:
-            raise Skipped("a small file system can't be mounted here")
-        try:
-            with product.server(LEASEHOLD_BACKUP__DIR=str(disk)) as server:
-                done = typed(server, "leasehold backup now")
-                expect(
-                    done.returncode != 0 and "MiB are needed" in done.stderr, f"{done.stdout}{done.stderr}"
-                )
-                failure = server.get(STORAGE)[1]["last_failure"]
-                expect("BackupFailed" in kinds(server), "no event tells of it")
-                expect({one.name for one in disk.iterdir()} <= {".lock"}, "something is left")
-                expect(server.request(cost_units=1, start="now")["approved"], "a lease was refused for it")
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=False)
+    with small_disk(2) as disk, product.server(LEASEHOLD_BACKUP__DIR=str(disk)) as server:
+        done = typed(server, "leasehold backup now")
+        expect(done.returncode != 0 and "MiB are needed" in done.stderr, f"{done.stdout}{done.stderr}")
+        failure = server.get(STORAGE)[1]["last_failure"]
+        expect("BackupFailed" in kinds(server), "no event tells of it")
+        expect({one.name for one in disk.iterdir()} <= {".lock"}, "something is left")
+        expect(server.request(cost_units=1, start="now")["approved"], "a lease was refused for it")
     return f"refused: {failure['why'][:110]}"

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from accept.harness import Skipped, check, expect
+from accept.browser import SHOTS, WEB, chromium, holds, link
+from accept.harness import check, expect
 from accept.product import ROOT, Product, Server, until
 from leasehold.testing import browser as real
-
-WEB = ROOT / "web"
-SHOTS = ROOT / ".accept" / "screenshots"
 
 CUT_S = 30
 SIZE_MAX = 150_000
@@ -26,23 +24,6 @@ CORE_PCT_MAX = 3.0
 COST_S = 60
 LEASES = 10
 COMMAND = 'make accept ARGS="--only page"'
-
-
-def link(server: Server, role: str = "admin") -> str:
-    """A fresh sign-in link, as a person gets one."""
-    printed = server.run("open", "--role", role)
-    expect(printed.returncode == 0, f"`leasehold open` ended with {printed.returncode}: {printed.stderr}")
-    return printed.stdout.strip()
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser, or the reason why there is none."""
-    lacking = real.missing(WEB)
-    if lacking:
-        raise Skipped(lacking)
-    with real.browser() as started:
-        yield started
 
 
 @contextmanager
@@ -83,9 +64,9 @@ def in_a_browser(product: Product) -> str:
                 visit.page.wait_for_selector(".chart canvas")
                 visit.page.get_by_text("piece of work 1", exact=True).wait_for()
                 visit.page.screenshot(path=str(SHOTS / f"overview-{size}-{scheme}.png"), full_page=True)
-                _holds(visit, f"{size} {scheme}")
+                holds(visit, f"{size} {scheme}")
                 visit.page.get_by_role("button", name="Block new work").click()
-                _holds(visit, f"the dialog, {size} {scheme}")
+                holds(visit, f"the dialog, {size} {scheme}")
                 visit.page.get_by_role("button", name=re.compile("^Block until")).click()
                 visit.page.get_by_text("No, nothing new may start").wait_for()
                 blocked = server.get("/api/nodes/self/admission")[1]["admission"]
@@ -95,14 +76,6 @@ def in_a_browser(product: Product) -> str:
                 seen_as.append(f"{size} {scheme}")
                 visit.close()
     return f"{', '.join(seen_as)}; screenshots in {SHOTS.relative_to(ROOT)}"
-
-
-def _holds(visit: real.Visit, where: str) -> None:
-    found = visit.violations(WEB)
-    expect(not found, f"{where}: axe: {found[:3]}")
-    expect(not visit.complaints, f"{where}: the browser complains: {visit.complaints[:3]}")
-    expect(not visit.foreign(), f"{where}: asked of another host: {visit.foreign()[:3]}")
-    expect(visit.overflow() == 0, f"{where}: wider than its window by {visit.overflow()} px")
 
 
 @check(
